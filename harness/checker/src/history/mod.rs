@@ -1,0 +1,173 @@
+//! The one shared format: `history.jsonl`, a header line, then one event a line, in order of time.
+//!
+//! ```text
+//! {"history":1,"workload":"register","model":"register","seed":1,"nodes":5,…}
+//! {"index":0,"time":1200345,"process":3,"type":"invoke","f":"write","key":"k0","value":"3-1","node":1,"request":"c3@0:1"}
+//! {"index":1,"time":2200345,"process":3,"type":"ok","f":"write","key":"k0","value":"3-1","node":1,"request":"c3@0:1","log_index":7}
+//! {"index":2,"time":2300000,"process":"nemesis","type":"info","f":"kill","value":{"phase":"start","fault":4,"nodes":[2],"text":"kill n2"}}
+//! {"index":3,"time":2900000,"process":"node-2","type":"info","f":"role","value":{"role":"leader","term":4,"leader":2}}
+//! ```
+//!
+//! Client processes are numbers. A process that got `info` never acts again: its operation stays open to the end, and
+//! its worker goes on under a new number.
+//!
+//! | `f` of clients | invoke `value` | ok `value` |
+//! |---|---|---|
+//! | `read` | null | what was read: string or null (register models), list of strings (append), number or null (counter) |
+//! | `write` | string | the same |
+//! | `cas` | `[expected or null, new]` | the same; a mismatch is `fail` with `error` `"mismatch"` |
+//! | `append` | string (a token) | the same |
+//! | `incr` | number | the counter's value afterwards |
+//! | `delete` | null | null |
+//!
+//! | other `process` | `f` | `value` |
+//! |---|---|---|
+//! | `nemesis` | the fault kind: `kill`, `pause`, `isolate-one`, `isolate-leader`, `halves`, `bridge`, `ring`, `one-way`, `block-client` | [`Fault`] |
+//! | `node-ID` | `start` | `{"pid":…}` |
+//! | `node-ID` | `role` | `{"role":…,"term":…,"leader":…}`, as the node's log reports it |
+//! | `node-ID` | `exit` | [`Exit`] |
+//! | `node-ID` | `panic` | `{"line":…}`: a line of its log that no correct node writes |
+//! | `runner` | `phase` | `"clean"`, `"faults"`, `"heal"`, `"recovered"`, `"final"`, `"end"`; or `"not-recovered"` |
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version of this format.
+pub const FORMAT: u32 = 1;
+
+/// First line of a history.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`FORMAT`].
+    pub history: u32,
+    /// Name of the workload.
+    pub workload: String,
+    /// `register`, `cas-register`, `append` or `counter`.
+    pub model: String,
+    /// Seed of the run.
+    #[serde(default)]
+    pub seed: u64,
+    /// Number of nodes.
+    #[serde(default)]
+    pub nodes: u64,
+    /// Read consistency that clients asked for.
+    #[serde(default)]
+    pub consistency: Option<String>,
+    /// What the workload's author expects: `valid` or `invalid` (a canary).
+    #[serde(default)]
+    pub expected: Option<String>,
+    /// What must have happened for `valid` to mean something.
+    #[serde(default)]
+    pub minima: Minima,
+    /// Anything else worth keeping: command line, versions, options.
+    #[serde(default)]
+    pub run: BTreeMap<String, Value>,
+}
+
+/// What must have happened at least; otherwise the verdict is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Minima {
+    /// Client operations with `ok`.
+    pub ok: u64,
+    /// Leader changes.
+    pub leader_changes: u64,
+    /// Faults that bit, per kind.
+    pub faults: BTreeMap<String, u64>,
+}
+
+/// One line after the header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Dense, from 0, in order of the lines.
+    pub index: u64,
+    /// Nanoseconds since the run began, on one monotonic clock; never falls from line to line.
+    pub time: u64,
+    /// Who.
+    pub process: Process,
+    /// What kind of event.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// What is done.
+    pub f: String,
+    /// To which key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// With what, or with what result; see the module's tables.
+    #[serde(default)]
+    pub value: Value,
+    /// `fail`, `info`: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Invoke: the node asked. Completion: the node that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u64>,
+    /// The request's `client:seq`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Log index at which the node says it took effect; for reads, the index reflected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_index: Option<u64>,
+    /// Completed reads: role of the node that served it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Completed reads: term of that node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<u64>,
+}
+
+/// Who did it: a number for a client, a name for everything else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Process {
+    /// A logical client.
+    Client(u64),
+    /// `nemesis`, `runner`, `node-3`, …
+    Named(String),
+}
+
+/// Jepsen's four types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Begins; written before the request is sent.
+    Invoke,
+    /// Certainly took effect.
+    Ok,
+    /// Certainly did not, and never will.
+    Fail,
+    /// May have taken effect, or may yet. Also all events that are not client operations.
+    Info,
+}
+
+/// `value` of a nemesis event. A fault has one `start` and one `stop`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Fault {
+    /// `start` or `stop`.
+    pub phase: String,
+    /// Number of the fault, the same at start and stop.
+    pub fault: u64,
+    /// The nodes it touches.
+    pub nodes: Vec<u64>,
+    /// In words: `partition {1,2} | {3,4,5}`.
+    pub text: String,
+    /// At start: `installed`, or `skipped: why`.
+    pub outcome: String,
+    /// At stop: how much it bit; 0 means it did not. In `unit`.
+    pub proof: u64,
+    /// `processes killed`, `ms stopped`, `bytes dropped`, `connections refused`, …
+    pub unit: String,
+}
+
+/// `value` of a node's exit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exit {
+    /// Whether the harness made it exit.
+    pub expected: bool,
+    /// `exit code 1`, `signal 9`.
+    pub how: String,
+}

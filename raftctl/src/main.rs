@@ -1,0 +1,3 @@
+//! The `raftctl` command.
+
+fn main() {}

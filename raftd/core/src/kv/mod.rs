@@ -1,0 +1,9 @@
+//! The replicated state machine: a map from keys to strings, with client sessions.
+
+mod command;
+mod session;
+mod store;
+
+pub use command::{BadRequestId, Command, Op, Output, Refusal, RequestId, Written};
+pub use session::Limits;
+pub use store::Store;

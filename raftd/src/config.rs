@@ -1,0 +1,1 @@
+//! `cluster.toml`, checked on load.

@@ -1,0 +1,4 @@
+//! The daemon's library: client protocol types, options, storage, network, and the event loop.
+
+pub mod api;
+pub mod config;

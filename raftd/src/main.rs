@@ -1,0 +1,3 @@
+//! The `raftd` command.
+
+fn main() {}
