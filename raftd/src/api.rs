@@ -190,7 +190,7 @@ pub struct Error {
     pub code: Code,
     /// For people.
     pub message: String,
-    /// Refusals that stand in the log: at which index.
+    /// Refusals that stand in the log: at which index. Get of a missing key: the index that the answer reflects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
     /// Cas mismatch: what the value is (absent: the key has none).
@@ -202,6 +202,9 @@ pub struct Error {
     /// Not leader: the leader's client address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader_client: Option<String>,
+    /// Get of a missing key: who says so, as in [`Done::served`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
 }
 
 /// Kinds of error. A client that meets an unknown one must take it for indefinite.
