@@ -92,7 +92,12 @@ impl RequestId {
 
     /// The client's birth index: the number after the last `@` of its name, else 0.
     pub fn birth(&self) -> Index {
-        self.client.rsplit_once('@').and_then(|(_, index)| index.parse().ok()).unwrap_or(0)
+        RequestId::birth_of(&self.client)
+    }
+
+    /// The birth index that a client's name states.
+    pub(super) fn birth_of(client: &str) -> Index {
+        client.rsplit_once('@').and_then(|(_, index)| index.parse().ok()).unwrap_or(0)
     }
 }
 
@@ -156,8 +161,8 @@ pub enum Output {
     Number(i64),
 }
 
-/// Why a write did nothing. All but [`Refusal::Expired`] are the state machine's answer to the request
-/// itself, and are remembered like any answer.
+/// Why a write did nothing. All but [`Refusal::Expired`] and [`Refusal::BadBirth`] are the state machine's answer to
+/// the request itself, and are remembered like any answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Delete: there is no such key.

@@ -1,8 +1,11 @@
 //! The replicated state machine: a map from keys to strings, with client sessions.
 
 mod command;
+mod hash;
 mod session;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use command::{BadRequestId, Command, Op, Output, Refusal, RequestId, Written};
 pub use session::Limits;
