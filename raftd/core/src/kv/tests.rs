@@ -165,7 +165,7 @@ fn least_recently_used_session_expires_and_a_retry_is_a_use() {
 fn unknown_client_is_new_exactly_when_born_after_all_expired_ones() {
     let mut bench = Bench::new(Limits { sessions_max: 1, ..ROOMY });
     for _ in 0..9 {
-        bench.run(put(""));
+        bench.run(put("")).unwrap();
     }
     assert!(bench.send("a@7:1", 0, append("a")).result.is_ok(), "expires the one before");
     assert!(bench.send("b@9:1", 0, append("b")).result.is_ok(), "expires a, born at 7");
@@ -181,7 +181,7 @@ fn unknown_client_is_new_exactly_when_born_after_all_expired_ones() {
 #[test]
 fn client_born_in_the_future_is_refused() {
     let mut bench = Bench::new(ROOMY);
-    bench.run(put(""));
+    bench.run(put("")).unwrap();
     for client in ["c@2", "c@3", "c@18446744073709551615"] {
         let written = bench.send(&format!("{client}:1"), 0, append("!"));
         bench.index -= 1;
