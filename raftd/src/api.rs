@@ -14,6 +14,7 @@
 //! Which errors are definite is part of the type: [`Code::is_definite`].
 
 use raft_core::kv;
+pub use raft_core::kv::{BadRequestId, RequestId};
 use serde::{Deserialize, Serialize};
 
 /// The only protocol version there is.
