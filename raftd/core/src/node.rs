@@ -1,12 +1,18 @@
 //! One member of the cluster: takes inputs, asks for effects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::effects::{Effects, Role, Token, WriteSeq};
+use crate::effects::{Answer, Effects, Event, Outcome, Record, Role, Send, Token, Write, WriteSeq};
+use crate::invariants::Before;
 use crate::kv::{Command, Limits, Store};
-use crate::message::Envelope;
-use crate::types::{Entry, Index, NodeId, Term, Time};
+use crate::log::Log;
+use crate::membership::Configuration;
+use crate::message::{Envelope, Message};
+use crate::read_index::Reads;
+use crate::replication::Leader;
+use crate::rng::Rng;
+use crate::types::{Entry, EntryId, Index, NodeId, Payload, Term, Time};
 
 /// What a node is told once, at its start. All durations are of the same clock as [`Time`].
 #[derive(Clone, Debug)]
@@ -101,7 +107,7 @@ pub struct View {
     /// First index of the log.
     pub first: Index,
     /// Last entry of the log.
-    pub last: crate::types::EntryId,
+    pub last: EntryId,
     /// The voters it goes by.
     pub voters: BTreeSet<NodeId>,
     /// Hash of the state at `applied`.
@@ -118,18 +124,132 @@ pub struct View {
     pub messages_refused: u64,
 }
 
+/// Highest term believed. No cluster gets there; a forged one must not make terms overflow.
+const TERM_MAX: Term = Term::MAX >> 1;
+
+/// What a node is, with what only that role knows.
+#[derive(Debug)]
+pub(crate) enum RoleState {
+    Follower {
+        /// Who leads the current term, once known; never changes within a term.
+        leader: Option<NodeId>,
+    },
+    PreCandidate {
+        /// Who would vote for this node in the next term, itself included.
+        granted: BTreeSet<NodeId>,
+    },
+    Candidate {
+        /// Who has voted for this node in this term; itself only once its vote is durable.
+        granted: BTreeSet<NodeId>,
+    },
+    Leader(Leader),
+}
+
 /// One member of the cluster.
+///
+/// [`step`](Node::step) is the only way in; its effects are the only way out.
 #[derive(Debug)]
 pub struct Node {
-    _store: Store,
+    pub(crate) options: Options,
+    pub(crate) config: Configuration,
+    rng: Rng,
+    /// The time of the current step; never falls.
+    pub(crate) now: Time,
+
+    /// Latest term seen. Never falls. Changed by `set_hard_state` alone, which also has it persisted.
+    pub(crate) term: Term,
+    /// Whom this node voted for in `term`. Within a term it goes from `None` to one node and stays.
+    /// Changed by `set_hard_state` alone.
+    pub(crate) vote: Option<NodeId>,
+    /// Appended to by `append_entry` and cut by `truncate_log`, which also have it persisted.
+    pub(crate) log: Log,
+    /// The log is durable up to here on this node's disk. Falls only when a suffix is truncated.
+    pub(crate) synced: Index,
+    /// Highest index known to be committed. Never falls; not persisted (it is found out again).
+    pub(crate) commit: Index,
+    /// Highest index applied to `store`; equal to `commit` between steps.
+    pub(crate) applied: Index,
+
+    pub(crate) role: RoleState,
+    /// When a follower or candidate campaigns (again). Meaningless for leaders.
+    pub(crate) election_deadline: Time,
+    /// When a leader of the current term was last heard (Thesis §4.2.3). `None` since the start or a new term.
+    pub(crate) leader_heard: Option<Time>,
+
+    pub(crate) store: Store,
+    /// Proposals of this leadership that are not applied yet, by rising index.
+    pub(crate) proposals: VecDeque<(Index, Token)>,
+    /// Weight of the entries behind `proposals`.
+    pub(crate) uncommitted_bytes: usize,
+    pub(crate) reads: Reads,
+
+    /// Records of the current step, to become one write.
+    records: Vec<Record>,
+    /// Writes handed out and not reported durable yet.
+    pending: VecDeque<Pending>,
+    /// Number of the latest write handed out.
+    last_seq: WriteSeq,
+    pub(crate) out: Effects,
+    messages_refused: u64,
+}
+
+/// A write on its way to the disk.
+#[derive(Debug)]
+struct Pending {
+    seq: WriteSeq,
+    term: Term,
+    /// The log's last index when the write was handed out, lowered by later truncations.
+    last: Index,
+    /// Whether term or vote are in it.
+    hard_state: bool,
 }
 
 impl Node {
-    /// A follower with the state that its disk holds. Entries up to the commit index are applied as
-    /// the commit index becomes known.
+    /// A follower with the state that its disk holds. Entries are applied as the commit index
+    /// becomes known.
     pub fn new(now: Time, options: Options, recovered: Recovered) -> Node {
-        let _ = (now, recovered);
-        Node { _store: Store::new(options.limits) }
+        let config = Configuration::new(options.voters.clone());
+        assert!(config.is_voter(options.id), "node {} is not among the voters", options.id);
+        assert!(
+            options.heartbeat < options.election_timeout_min,
+            "heartbeats too rare (Thesis §3.9)"
+        );
+        assert!(options.inflight_messages_max > 0, "the in-flight window is empty");
+        let log = Log::new(recovered.entries);
+        assert!(
+            log.last().term <= recovered.term,
+            "the log holds an entry of a term never adopted"
+        );
+        let mut rng = Rng::new(options.seed);
+        // Nobody else could lead a cluster of one: no need to wait.
+        let alone = options.voters.len() == 1;
+        let timeout = rng.between(options.election_timeout_min, options.election_timeout_max);
+        let timeout = if alone { Time::ZERO } else { timeout };
+        let incarnation = rng.next();
+        Node {
+            config,
+            rng,
+            now,
+            term: recovered.term,
+            vote: recovered.vote,
+            synced: log.last().index,
+            log,
+            commit: 0,
+            applied: 0,
+            role: RoleState::Follower { leader: None },
+            election_deadline: now + timeout,
+            leader_heard: None,
+            store: Store::new(options.limits),
+            proposals: VecDeque::new(),
+            uncommitted_bytes: 0,
+            reads: Reads::new(incarnation),
+            records: Vec::new(),
+            pending: VecDeque::new(),
+            last_seq: 0,
+            out: Effects::default(),
+            messages_refused: 0,
+            options,
+        }
     }
 
     /// Takes all inputs in order, then asks for everything that follows from them in one go: one
@@ -140,17 +260,335 @@ impl Node {
         inputs: impl IntoIterator<Item = Input>,
         effects: &mut Effects,
     ) {
-        let _ = (now, inputs.into_iter(), effects);
-        unimplemented!()
+        assert!(effects.is_empty(), "the effects of the step before were not carried out");
+        let before = Before::of(self);
+        std::mem::swap(&mut self.out, effects);
+        self.now = self.now.max(now);
+        for input in inputs {
+            self.on_input(input);
+        }
+        self.advance_commit();
+        self.begin_read_round();
+        self.confirm_reads();
+        self.ask_read_index();
+        self.apply_committed();
+        self.send_appends();
+        self.finish_write();
+        before.check_against(self);
+        std::mem::swap(&mut self.out, effects);
+    }
+
+    fn on_input(&mut self, input: Input) {
+        match input {
+            Input::Tick => self.on_tick(),
+            Input::Peer(envelope) => self.on_envelope(envelope),
+            Input::Propose { token, command } => self.on_propose(token, command),
+            Input::Read { token, key } => self.on_read(token, key),
+            Input::StaleRead { token, key } => self.answer_read(token, &key),
+            Input::Durable { term, seq } => self.on_durable(term, seq),
+        }
     }
 
     /// When the next [`Input::Tick`] is due.
     pub fn deadline(&self) -> Time {
-        Time::MAX
+        let role = match &self.role {
+            RoleState::Leader(leader) => leader.heartbeat_deadline,
+            RoleState::Follower { .. }
+            | RoleState::PreCandidate { .. }
+            | RoleState::Candidate { .. } => self.election_deadline,
+        };
+        self.reads.deadline(self.options.election_timeout_max).map_or(role, |reads| role.min(reads))
+    }
+
+    fn on_tick(&mut self) {
+        self.expire_reads();
+        match &self.role {
+            RoleState::Leader(leader) => {
+                if self.now >= leader.heartbeat_deadline {
+                    self.on_heartbeat_due();
+                }
+            }
+            RoleState::Follower { .. }
+            | RoleState::PreCandidate { .. }
+            | RoleState::Candidate { .. } => {
+                if self.now >= self.election_deadline {
+                    self.start_pre_vote();
+                }
+            }
+        }
+    }
+
+    /// Term rules that all messages share (Thesis §3.3), then the message's own handler.
+    fn on_envelope(&mut self, Envelope { from, to, term, message }: Envelope) {
+        // Term 0 is before any election: only pre-votes are spoken in it.
+        let speaks_too_early =
+            term == 0 && !matches!(message, Message::PreVote { .. } | Message::PreVoteReply { .. });
+        let stranger = to != self.options.id || from == to || !self.config.is_voter(from);
+        if stranger || speaks_too_early || term > TERM_MAX {
+            return self.refuse();
+        }
+        if term > self.term && !self.is_deaf_to(from, &message) {
+            self.become_follower(term, None);
+        }
+        match message {
+            Message::PreVote { next_term, last } => self.on_pre_vote(from, term, next_term, last),
+            Message::PreVoteReply { next_term, granted } => {
+                self.on_pre_vote_reply(from, next_term, granted);
+            }
+            Message::Vote { last } => self.on_vote(from, term, last),
+            Message::VoteReply { granted } => self.on_vote_reply(from, term, granted),
+            Message::Append { prev, entries, commit, round } => {
+                self.on_append(from, term, prev, entries, commit, round);
+            }
+            Message::AppendAccepted { matched, round } => {
+                self.on_append_accepted(from, term, matched, round);
+            }
+            Message::AppendRejected { prev_index, hint, round } => {
+                self.on_append_rejected(from, term, prev_index, hint, round);
+            }
+            Message::ReadIndex { question } => self.on_read_index(from, question),
+            Message::ReadIndexReply { question, index } => {
+                self.on_read_index_reply(question, index);
+            }
+        }
+    }
+
+    /// A client's write: the leader appends it, everyone else says who leads (Thesis §6.2).
+    fn on_propose(&mut self, token: Token, command: Command) {
+        if !matches!(self.role, RoleState::Leader(_)) {
+            let leader = self.leader();
+            return self.answer(token, Outcome::NotLeader { leader });
+        }
+        if self.uncommitted_bytes >= self.options.uncommitted_bytes_max {
+            return self.answer(token, Outcome::Overloaded);
+        }
+        let entry = self.append_new(Payload::Command(command));
+        self.uncommitted_bytes += entry.weight_bytes();
+        self.proposals.push_back((entry.id.index, token));
+    }
+
+    /// Creates the next entry of this leader's log.
+    pub(crate) fn append_new(&mut self, payload: Payload) -> Arc<Entry> {
+        assert!(matches!(self.role, RoleState::Leader(_)), "only leaders create entries");
+        let id = EntryId { term: self.term, index: self.log.last().index + 1 };
+        let entry = Entry::new(id, payload);
+        self.append_entry(Arc::clone(&entry));
+        entry
+    }
+
+    pub(crate) fn append_entry(&mut self, entry: Arc<Entry>) {
+        self.log.push(Arc::clone(&entry));
+        self.records.push(Record::Entry(entry));
+    }
+
+    /// Removes a suffix that conflicts with the leader's log (Thesis §3.5).
+    pub(crate) fn truncate_log(&mut self, from: Index) {
+        assert!(from > self.commit, "truncation at {from} would remove committed entries");
+        assert!(!matches!(self.role, RoleState::Leader(_)), "leaders never truncate (Thesis §3.5)");
+        self.log.truncate(from);
+        self.synced = self.synced.min(from - 1);
+        for write in &mut self.pending {
+            write.last = write.last.min(from - 1);
+        }
+        self.records.push(Record::Truncate { from });
+    }
+
+    /// Applies what is committed, in order, and answers whoever waits for it (Thesis §3.5).
+    fn apply_committed(&mut self) {
+        while self.applied < self.commit {
+            let index = self.applied + 1;
+            let entry = Arc::clone(self.log.get(index).expect("committed entries are in the log"));
+            self.applied = index;
+            let written = match &entry.payload {
+                Payload::Noop => None,
+                Payload::Command(command) => Some(self.store.apply(index, command)),
+            };
+            if self.proposals.front().is_some_and(|&(waiting, _)| waiting == index) {
+                let (_, token) = self.proposals.pop_front().expect("there is a front");
+                self.uncommitted_bytes -= entry.weight_bytes();
+                self.answer(token, Outcome::Written(written.expect("only commands are proposed")));
+            }
+        }
+        self.answer_applied_reads();
+    }
+
+    /// Persists term and vote; every change of theirs passes here.
+    pub(crate) fn set_hard_state(&mut self, term: Term, vote: Option<NodeId>) {
+        assert!(term >= self.term, "term falls from {} to {term}", self.term);
+        assert!(
+            term > self.term || self.vote.is_none() || self.vote == vote,
+            "vote of term {term} changes from {:?} to {vote:?} (Thesis §3.4)",
+            self.vote
+        );
+        if (term, vote) == (self.term, self.vote) {
+            return;
+        }
+        (self.term, self.vote) = (term, vote);
+        if let Some(Record::HardState { .. }) = self.records.last() {
+            self.records.pop();
+        }
+        self.records.push(Record::HardState { term, vote });
+    }
+
+    /// Steps down, or follows along in a newer term.
+    pub(crate) fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
+        let same_term = term == self.term;
+        let was_leader = matches!(self.role, RoleState::Leader(_));
+        // Within a term the vote stays: forgetting it would allow a second one.
+        let vote = if same_term { self.vote } else { None };
+        self.set_hard_state(term, vote);
+        if !same_term {
+            self.leader_heard = None;
+        }
+        if was_leader {
+            self.reset_election_deadline();
+        }
+        self.fail_proposals();
+        self.fail_unconfirmed_reads();
+        self.role = RoleState::Follower { leader };
+        self.report_role();
+    }
+
+    /// Clients whose proposals may or may not survive are told so at once.
+    fn fail_proposals(&mut self) {
+        self.uncommitted_bytes = 0;
+        for (_, token) in std::mem::take(&mut self.proposals) {
+            self.answer(token, Outcome::LeadershipLost);
+        }
+    }
+
+    /// Draws a new election timeout (Thesis §3.4).
+    pub(crate) fn reset_election_deadline(&mut self) {
+        let Options { election_timeout_min: min, election_timeout_max: max, .. } = self.options;
+        self.election_deadline = self.now + self.rng.between(min, max);
+    }
+
+    /// The disk caught up: releases nothing itself (the driver holds the messages), but the node may
+    /// now count its own log and its own vote.
+    fn on_durable(&mut self, term: Term, seq: WriteSeq) {
+        while self.pending.front().is_some_and(|write| write.seq <= seq) {
+            let write = self.pending.pop_front().expect("there is a front");
+            assert!(write.seq < seq || write.term == term, "write {seq} is not of term {term}");
+            self.synced = self.synced.max(write.last);
+        }
+        self.count_own_vote();
+    }
+
+    /// Whether term and vote are durable as they are now.
+    pub(crate) fn hard_state_is_durable(&self) -> bool {
+        !self.pending.iter().any(|write| write.hard_state)
+            && !self.records.iter().any(|record| matches!(record, Record::HardState { .. }))
+    }
+
+    /// Bundles the step's records into one write.
+    fn finish_write(&mut self) {
+        if self.records.is_empty() {
+            return;
+        }
+        self.last_seq += 1;
+        let records = std::mem::take(&mut self.records);
+        let hard_state = records.iter().any(|record| matches!(record, Record::HardState { .. }));
+        let (seq, term, last) = (self.last_seq, self.term, self.log.last().index);
+        self.pending.push_back(Pending { seq, term, last, hard_state });
+        self.out.write = Some(Write { seq, term, records });
+    }
+
+    /// Sends a message that promises nothing about this node's disk.
+    pub(crate) fn send_now(&mut self, to: NodeId, message: Message) {
+        let envelope = Envelope { from: self.options.id, to, term: self.term, message };
+        self.out.sends.push(Send { envelope, after: None });
+    }
+
+    /// Sends a message once everything that this node has decided so far is durable (Thesis §3.8).
+    pub(crate) fn send_durably(&mut self, to: NodeId, message: Message) {
+        let after = if !self.records.is_empty() {
+            Some(self.last_seq + 1)
+        } else if self.pending.is_empty() {
+            None
+        } else {
+            Some(self.last_seq)
+        };
+        let envelope = Envelope { from: self.options.id, to, term: self.term, message };
+        self.out.sends.push(Send { envelope, after });
+    }
+
+    pub(crate) fn answer(&mut self, token: Token, outcome: Outcome) {
+        self.out.answers.push(Answer { token, outcome });
+    }
+
+    /// Counts a message that no correct member sends; it has no other effect.
+    pub(crate) fn refuse(&mut self) {
+        self.messages_refused += 1;
+    }
+
+    pub(crate) fn report_role(&mut self) {
+        let event = Event::Role { term: self.term, role: self.role(), leader: self.leader() };
+        self.out.events.push(event);
+    }
+
+    /// Every other voter, in order.
+    pub(crate) fn others(&self) -> Vec<NodeId> {
+        self.config.voters().into_iter().filter(|&id| id != self.options.id).collect()
+    }
+
+    /// The current role.
+    pub fn role(&self) -> Role {
+        match &self.role {
+            RoleState::Follower { .. } => Role::Follower,
+            RoleState::PreCandidate { .. } => Role::PreCandidate,
+            RoleState::Candidate { .. } => Role::Candidate,
+            RoleState::Leader(_) => Role::Leader,
+        }
+    }
+
+    /// Who leads the current term, as far as this node knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            RoleState::Follower { leader } => *leader,
+            RoleState::PreCandidate { .. } | RoleState::Candidate { .. } => None,
+            RoleState::Leader(_) => Some(self.options.id),
+        }
+    }
+
+    /// The current term.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Highest index known to be committed.
+    pub fn commit(&self) -> Index {
+        self.commit
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The state machine.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// A picture of the node as it is now.
     pub fn view(&self) -> View {
-        unimplemented!()
+        View {
+            id: self.options.id,
+            role: self.role(),
+            term: self.term,
+            vote: self.vote,
+            leader: self.leader(),
+            commit: self.commit,
+            applied: self.applied,
+            first: self.log.first(),
+            last: self.log.last(),
+            voters: self.config.voters(),
+            state_hash: self.store.state_hash(),
+            keys: self.store.len(),
+            sessions: self.store.sessions(),
+            proposals_waiting: self.proposals.len(),
+            reads_waiting: self.reads_waiting(),
+            messages_refused: self.messages_refused,
+        }
     }
 }

@@ -1,0 +1,160 @@
+//! Elections: pre-vote, votes, and whom not to listen to (Thesis §3.4, §3.6.1, §4.2.3, §9.6).
+
+use std::collections::BTreeSet;
+
+use crate::message::Message;
+use crate::node::{Node, RoleState};
+use crate::replication::Leader;
+use crate::types::{EntryId, NodeId, Payload, Term};
+
+impl Node {
+    /// Asks whether this node could win, before it disturbs anyone with a new term (Thesis §9.6).
+    pub(crate) fn start_pre_vote(&mut self) {
+        assert!(!matches!(self.role, RoleState::Leader(_)), "leaders do not campaign");
+        self.reset_election_deadline();
+        self.fail_unconfirmed_reads();
+        self.role = RoleState::PreCandidate { granted: BTreeSet::from([self.options.id]) };
+        self.report_role();
+        let message = Message::PreVote { next_term: self.term + 1, last: self.log.last() };
+        for to in self.others() {
+            self.send_now(to, message.clone());
+        }
+        self.campaign_if_welcome();
+    }
+
+    fn campaign_if_welcome(&mut self) {
+        if let RoleState::PreCandidate { granted } = &self.role
+            && self.config.is_quorum(|id| granted.contains(&id))
+        {
+            self.campaign();
+        }
+    }
+
+    /// Starts an election: next term, own vote, ask everyone (Thesis §3.4).
+    fn campaign(&mut self) {
+        self.set_hard_state(self.term + 1, Some(self.options.id));
+        self.leader_heard = None;
+        self.reset_election_deadline();
+        self.role = RoleState::Candidate { granted: BTreeSet::new() };
+        self.report_role();
+        let message = Message::Vote { last: self.log.last() };
+        for to in self.others() {
+            self.send_durably(to, message.clone());
+        }
+    }
+
+    /// A candidate's own vote counts like any other: once it cannot be forgotten.
+    pub(crate) fn count_own_vote(&mut self) {
+        let (id, durable) = (self.options.id, self.hard_state_is_durable());
+        if let RoleState::Candidate { granted } = &mut self.role
+            && durable
+        {
+            granted.insert(id);
+            self.lead_if_elected();
+        }
+    }
+
+    fn lead_if_elected(&mut self) {
+        if let RoleState::Candidate { granted } = &self.role
+            && self.config.is_quorum(|id| granted.contains(&id))
+        {
+            self.become_leader();
+        }
+    }
+
+    fn become_leader(&mut self) {
+        assert_eq!(self.vote, Some(self.options.id), "a leader has voted for itself");
+        assert!(self.proposals.is_empty(), "proposals of an earlier leadership were answered");
+        let next = self.log.last().index + 1;
+        self.role = RoleState::Leader(Leader::new(self.now, self.others(), next));
+        self.report_role();
+        // Commits what earlier terms left behind, and makes the commit index known (Thesis §3.6.2, §6.4).
+        self.append_new(Payload::Noop);
+        self.schedule_heartbeat();
+    }
+
+    /// Whether a leader was heard so recently that a campaign can only be a disturbance (Thesis
+    /// §4.2.3). A leader is always sure of itself: check-quorum makes it step down in time. But if
+    /// the asker is the leader itself, it evidently leads no more.
+    fn is_content(&self, asker: NodeId) -> bool {
+        match &self.role {
+            RoleState::Leader(_) => true,
+            RoleState::Follower { leader: Some(leader) } => {
+                let timeout = self.options.election_timeout_min;
+                *leader != asker && self.leader_heard.is_some_and(|at| self.now < at + timeout)
+            }
+            RoleState::Follower { leader: None }
+            | RoleState::PreCandidate { .. }
+            | RoleState::Candidate { .. } => false,
+        }
+    }
+
+    /// Messages whose higher term is not adopted: campaigns that disturb a working leader, and
+    /// pre-votes, which change nothing at their receiver.
+    pub(crate) fn is_deaf_to(&self, from: NodeId, message: &Message) -> bool {
+        match message {
+            Message::PreVote { .. } => true,
+            Message::Vote { .. } => self.is_content(from),
+            Message::PreVoteReply { .. }
+            | Message::VoteReply { .. }
+            | Message::Append { .. }
+            | Message::AppendAccepted { .. }
+            | Message::AppendRejected { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadIndexReply { .. } => false,
+        }
+    }
+
+    pub(crate) fn on_pre_vote(&mut self, from: NodeId, term: Term, next_term: Term, last: EntryId) {
+        if next_term != term.saturating_add(1) || last.term > term {
+            return self.refuse();
+        }
+        let granted = next_term > self.term && last >= self.log.last() && !self.is_content(from);
+        // The answer carries this node's own term: an asker that is behind learns it, and asks better.
+        self.send_durably(from, Message::PreVoteReply { next_term, granted });
+    }
+
+    pub(crate) fn on_pre_vote_reply(&mut self, from: NodeId, next_term: Term, granted: bool) {
+        let asked = self.term + 1;
+        if let RoleState::PreCandidate { granted: supporters } = &mut self.role
+            && granted
+            && next_term == asked
+        {
+            supporters.insert(from);
+            self.campaign_if_welcome();
+        }
+    }
+
+    pub(crate) fn on_vote(&mut self, from: NodeId, term: Term, last: EntryId) {
+        if last.term >= term {
+            // A candidate's log is older than the term it campaigns in.
+            return self.refuse();
+        }
+        if term > self.term {
+            // Deaf: a leader is at work. No answer, so that our older term disturbs nobody either.
+            return;
+        }
+        let free = self.vote.is_none() || self.vote == Some(from);
+        let granted = term == self.term && free && last >= self.log.last();
+        if granted {
+            if !matches!(self.role, RoleState::Follower { .. }) && self.vote.is_none() {
+                // Only a pre-candidate can have a free vote: it asked without taking one.
+                self.become_follower(term, None);
+            }
+            self.set_hard_state(term, Some(from));
+            self.reset_election_deadline();
+        }
+        self.send_durably(from, Message::VoteReply { granted });
+    }
+
+    pub(crate) fn on_vote_reply(&mut self, from: NodeId, term: Term, granted: bool) {
+        let current = term == self.term;
+        if let RoleState::Candidate { granted: voters } = &mut self.role
+            && granted
+            && current
+        {
+            voters.insert(from);
+            self.lead_if_elected();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What must hold after every step; a node for which it does not must stop, for it may lie.
+//!
+//! *Basic* checks are true of any state; *delta* checks compare with the state before the step. All are cheap and stay
+//! on in release builds.
+
+use crate::effects::{Record, Role};
+use crate::log::Lookup;
+use crate::message::Message;
+use crate::node::{Node, RoleState};
+use crate::types::{EntryId, Index, NodeId, Term};
+
+/// The state before a step, as far as delta checks need it.
+#[derive(Debug)]
+pub(crate) struct Before {
+    term: Term,
+    vote: Option<NodeId>,
+    role: Role,
+    leader: Option<NodeId>,
+    commit: Index,
+    last: EntryId,
+}
+
+impl Before {
+    pub(crate) fn of(node: &Node) -> Before {
+        Before {
+            term: node.term,
+            vote: node.vote,
+            role: node.role(),
+            leader: node.leader(),
+            commit: node.commit,
+            last: node.log.last(),
+        }
+    }
+
+    /// Panics if the step that led to `node` broke an invariant.
+    pub(crate) fn check_against(&self, node: &Node) {
+        self.check_delta(node);
+        check_basic(node);
+        check_effects(node);
+    }
+
+    fn check_delta(&self, node: &Node) {
+        assert!(node.term >= self.term, "term fell from {} to {}", self.term, node.term);
+        assert!(node.commit >= self.commit, "commit fell from {} to {}", self.commit, node.commit);
+        if node.term > self.term {
+            return;
+        }
+        assert!(
+            self.vote.is_none() || node.vote == self.vote,
+            "vote of term {} changed from {:?} to {:?} (Thesis §3.4)",
+            node.term,
+            self.vote,
+            node.vote
+        );
+        if let (Some(then), Some(now)) = (self.leader, node.leader()) {
+            assert_eq!(then, now, "term {} has two leaders (Election Safety)", node.term);
+        }
+        if self.role == Role::Leader && node.role() == Role::Leader {
+            assert!(
+                node.log.holds(self.last),
+                "a leader's log lost {} (Leader Append-Only)",
+                self.last
+            );
+        }
+    }
+}
+
+fn check_basic(node: &Node) {
+    let last = node.log.last();
+    assert!(node.applied == node.commit, "applied {} of {}", node.applied, node.commit);
+    assert!(node.commit <= last.index, "commit {} is beyond the log's end {last}", node.commit);
+    assert!(node.synced <= last.index, "durable {} is beyond the log's end {last}", node.synced);
+    assert!(last.term <= node.term, "the log's end {last} is of a term after {}", node.term);
+    let id = node.options.id;
+    match &node.role {
+        RoleState::Leader(leader) => {
+            assert_eq!(node.vote, Some(id), "a leader has voted for itself");
+            assert!(last.index >= leader.noop, "a leader's log holds its no-op");
+            for (follower, progress) in &leader.progress {
+                assert!(
+                    progress.matched < progress.next && progress.next <= last.index + 1,
+                    "progress of node {follower}: matched {}, next {}, last {last}",
+                    progress.matched,
+                    progress.next
+                );
+                assert!(progress.round <= leader.rounds.last, "round acknowledged before it began");
+            }
+        }
+        RoleState::Candidate { .. } => {
+            assert_eq!(node.vote, Some(id), "a candidate has voted for itself");
+            assert!(node.proposals.is_empty(), "only leaders have proposals");
+        }
+        RoleState::Follower { leader } => {
+            assert_ne!(*leader, Some(id), "nobody follows itself");
+            assert!(node.proposals.is_empty(), "only leaders have proposals");
+        }
+        RoleState::PreCandidate { .. } => {
+            assert!(node.proposals.is_empty(), "only leaders have proposals");
+        }
+    }
+}
+
+/// The contract of `effects`, seen from the other side.
+fn check_effects(node: &Node) {
+    let write = node.out.write.as_ref();
+    let hard_state = write.is_some_and(|write| {
+        write.records.iter().any(|record| matches!(record, Record::HardState { .. }))
+    });
+    for send in &node.out.sends {
+        let promises = match &send.envelope.message {
+            Message::Vote { .. } => true,
+            Message::VoteReply { granted } => *granted,
+            Message::AppendAccepted { matched, .. } => *matched > node.synced,
+            Message::Append { prev, .. } => {
+                let known = node.log.lookup(prev.index);
+                assert_eq!(known, Lookup::Term(prev.term), "an append after an unknown entry");
+                false
+            }
+            Message::PreVote { .. }
+            | Message::PreVoteReply { .. }
+            | Message::AppendRejected { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadIndexReply { .. } => false,
+        };
+        assert!(
+            !promises || send.after.is_some() || (!hard_state && node.hard_state_is_durable()),
+            "a promise leaves before it is durable: {send:?}"
+        );
+    }
+}
