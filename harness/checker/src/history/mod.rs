@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | `read` | null | what was read: string or null (register models), list of strings (append), number or null (counter) |
 //! | `write` | string | the same |
-//! | `cas` | `[expected or null, new]` | the same; a mismatch is `fail` with `error` `"mismatch"` |
+//! | `cas` | `[expected or null, new]` | the same; a mismatch is `fail` with `error` `"mismatch"`, and with `{"actual":…}` as value if it is known what was there |
 //! | `append` | string (a token) | the same |
 //! | `incr` | number | the counter's value afterwards |
 //! | `delete` | null | null |
@@ -29,7 +29,19 @@
 //! | `node-ID` | `panic` | `{"line":…}`: a line of its log that no correct node writes |
 //! | `runner` | `phase` | `"clean"`, `"faults"`, `"heal"`, `"recovered"`, `"final"`, `"end"`; or `"not-recovered"` |
 
+mod operations;
+mod reader;
+mod writer;
+
+pub use operations::{Broken, Operation, Outcome};
+pub use reader::{Problem, ReadError, Reader};
+pub use writer::{WriteError, Writer};
+
 use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,7 +132,7 @@ pub struct Event {
 
 /// Who did it: a number for a client, a name for everything else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`process` must be a client's number or a name")]
 pub enum Process {
     /// A logical client.
     Client(u64),
@@ -170,4 +182,103 @@ pub struct Exit {
     pub expected: bool,
     /// `exit code 1`, `signal 9`.
     pub how: String,
+}
+
+/// A whole history that keeps the rules: events numbered densely, time that never falls, operations paired.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    header: Header,
+    events: Vec<Event>,
+    operations: Vec<Operation>,
+    truncated_line: Option<u64>,
+}
+
+impl History {
+    /// Checks the rules and pairs invocations with completions.
+    pub fn new(header: Header, events: Vec<Event>) -> Result<History, Broken> {
+        let mut pairing = operations::Pairing::new(&header)?;
+        for event in &events {
+            pairing.add(event)?;
+        }
+        Ok(History { header, events, operations: pairing.into_operations(), truncated_line: None })
+    }
+
+    /// Reads a file. A last line that a crash cut off is left out, see [`History::truncated_line`].
+    pub fn read(path: &Path) -> Result<History, ReadError> {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|error| ReadError::open(&name, error))?;
+        History::parse(BufReader::with_capacity(1 << 16, file), &name)
+    }
+
+    /// Reads from anything; `name` is what errors call it.
+    pub fn parse(input: impl BufRead, name: &str) -> Result<History, ReadError> {
+        let mut reader = Reader::new(input, name)?;
+        let mut events = Vec::new();
+        for event in &mut reader {
+            events.push(event?);
+        }
+        let truncated_line = reader.truncated_line();
+        let (header, operations) = reader.finish();
+        Ok(History { header, events, operations, truncated_line })
+    }
+
+    /// The first line.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// All other lines; an event's `index` is its position.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The clients' operations, in order of invocation.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// The last line's number, if it was cut off in the middle and left out: the run ended in a crash.
+    pub fn truncated_line(&self) -> Option<u64> {
+        self.truncated_line
+    }
+
+    /// The event that begins an operation.
+    pub fn invocation(&self, operation: &Operation) -> &Event {
+        &self.events[operation.invoke]
+    }
+
+    /// The event that ends an operation, if any.
+    pub fn completion(&self, operation: &Operation) -> Option<&Event> {
+        operation.complete.map(|position| &self.events[position])
+    }
+}
+
+impl Event {
+    /// An event with nothing but what every event has; the index is for the [`Writer`] to assign.
+    pub fn new(time: u64, process: Process, kind: Kind, f: impl Into<String>) -> Event {
+        Event {
+            index: 0,
+            time,
+            process,
+            kind,
+            f: f.into(),
+            key: None,
+            value: Value::Null,
+            error: None,
+            node: None,
+            request: None,
+            log_index: None,
+            role: None,
+            term: None,
+        }
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Process::Client(number) => write!(f, "client {number}"),
+            Process::Named(name) => f.write_str(name),
+        }
+    }
 }
