@@ -1,0 +1,131 @@
+//! Entries as JSON.
+
+use std::sync::Arc;
+
+use raft_core::kv::{Command, Op, RequestId};
+use raft_core::types::{Entry, EntryId, Index, Payload, Term};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Error, count, positive, write_json};
+use crate::api::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// The entry's JSON text. Made at the first call and kept with the entry.
+pub fn entry_json(entry: &Entry) -> &str {
+    entry.encoded.get_or_init(|| {
+        let mut text = Vec::with_capacity(entry.weight_bytes() + 64);
+        let EntryId { term, index } = entry.id;
+        match &entry.payload {
+            Payload::Noop => write_json(&mut text, &NoopOut { index, term, noop: true }),
+            Payload::Command(Command { request, ack, op }) => {
+                write_json(&mut text, &CommandOut { index, term, request, ack: *ack, op });
+            }
+        }
+        String::from_utf8(text).expect("JSON is UTF-8").into_boxed_str()
+    })
+}
+
+/// Reads an entry's JSON text. Whoever will send it on stores the text in [`Entry::encoded`]; after a restart it is
+/// left out, because most entries that a restart reads are never sent again.
+pub fn decode_entry(text: &str) -> Result<Entry, Error> {
+    let EntryIn { index, term, noop, request, ack, op } =
+        serde_json::from_str(text).map_err(Error::Json)?;
+    let id = EntryId { term, index };
+    let payload = match (noop, request, op) {
+        (true, None, None) if ack == 0 => Payload::Noop,
+        (false, Some(RequestIn(request)), Some(op)) => {
+            check_bounds(&op)?;
+            Payload::Command(Command { request, ack, op })
+        }
+        _ => return Err(Error::EntryContent(id)),
+    };
+    Ok(Entry { id, payload, encoded: std::sync::OnceLock::new() })
+}
+
+/// Reads an entry and keeps its text with it.
+pub(super) fn decode_entry_keep(text: &str) -> Result<Arc<Entry>, Error> {
+    let entry = decode_entry(text)?;
+    entry.encoded.get_or_init(|| text.into());
+    Ok(Arc::new(entry))
+}
+
+/// What clients are held to holds for entries too: they were client's requests.
+fn check_bounds(op: &Op) -> Result<(), Error> {
+    let (key, values) = match op {
+        Op::Put { key, value } | Op::Append { key, value } => (key, [Some(value), None]),
+        Op::Cas { key, expect, value } => (key, [Some(value), expect.as_ref()]),
+        Op::Delete { key } | Op::Incr { key, .. } => (key, [None, None]),
+    };
+    if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+        return Err(Error::Key { bytes: key.len() });
+    }
+    match values.into_iter().flatten().find(|value| value.len() > VALUE_BYTES_MAX) {
+        Some(value) => Err(Error::Value { bytes: value.len() }),
+        None => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct NoopOut {
+    index: Index,
+    term: Term,
+    noop: bool,
+}
+
+#[derive(Serialize)]
+struct CommandOut<'a> {
+    index: Index,
+    term: Term,
+    #[serde(serialize_with = "display")]
+    request: &'a RequestId,
+    #[serde(skip_serializing_if = "is_zero")]
+    ack: u64,
+    op: &'a Op,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+fn display<S: Serializer>(value: &impl std::fmt::Display, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(value)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryIn {
+    #[serde(deserialize_with = "positive")]
+    index: Index,
+    #[serde(deserialize_with = "positive")]
+    term: Term,
+    #[serde(default)]
+    noop: bool,
+    #[serde(default)]
+    request: Option<RequestIn>,
+    #[serde(default, deserialize_with = "count")]
+    ack: u64,
+    #[serde(default)]
+    op: Option<Op>,
+}
+
+/// A request ID, read without an intermediate copy.
+struct RequestIn(RequestId);
+
+impl<'de> Deserialize<'de> for RequestIn {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<RequestIn, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = RequestIn;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a request ID, CLIENT:SEQ")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<RequestIn, E> {
+                text.parse().map(RequestIn).map_err(E::custom)
+            }
+        }
+        input.deserialize_str(Text)
+    }
+}

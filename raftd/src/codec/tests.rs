@@ -1,0 +1,357 @@
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use raft_core::effects::Record;
+use raft_core::kv::{Command, Op, RequestId};
+use raft_core::message::{Envelope, Message, ReadQuestion};
+use raft_core::types::{Entry, EntryId, Payload};
+
+use super::*;
+
+fn entry(index: u64, term: u64, payload: Payload) -> Arc<Entry> {
+    Entry::new(EntryId { term, index }, payload)
+}
+
+fn put(key: &str, value: &str) -> Payload {
+    let request = RequestId { client: "c3@12".into(), seq: 17 };
+    let op = Op::Put { key: key.into(), value: value.into() };
+    Payload::Command(Command { request, ack: 12, op })
+}
+
+fn record_line(record: &Record) -> String {
+    let mut out = Vec::new();
+    encode_record(record, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn envelope_line(envelope: &Envelope) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_envelope(envelope, &mut out);
+    out
+}
+
+/// A line around any text, so that tests reach what lies behind the checksum.
+fn sealed(json: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_line(&mut out, |out| out.extend_from_slice(json.as_bytes()));
+    out
+}
+
+fn refusal(json: &str) -> String {
+    decode_frame(&sealed(json)).unwrap_err().to_string()
+}
+
+#[test]
+fn records_are_written_in_the_documented_shape() {
+    let cases = [
+        (
+            Record::Entry(entry(17, 3, put("x", "v"))),
+            r#"{"index":17,"term":3,"request":"c3@12:17","ack":12,"op":{"put":{"key":"x","value":"v"}}}"#,
+        ),
+        (Record::Entry(entry(1, 1, Payload::Noop)), r#"{"index":1,"term":1,"noop":true}"#),
+        (Record::HardState { term: 3, vote: Some(2) }, r#"{"hard_state":{"term":3,"vote":2}}"#),
+        (Record::HardState { term: 4, vote: None }, r#"{"hard_state":{"term":4}}"#),
+        (Record::Truncate { from: 17 }, r#"{"truncate":17}"#),
+    ];
+    for (record, json) in cases {
+        assert_eq!(
+            record_line(&record),
+            format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes()))
+        );
+    }
+}
+
+#[test]
+fn checksum_is_crc_32c() {
+    // The check value that RFC 3720 and every catalogue of CRCs give for this text.
+    assert!(sealed("123456789").starts_with(b"e3069283 "));
+}
+
+#[test]
+fn segment_start_round_trips() {
+    let start = SegmentStart {
+        number: 2,
+        cluster: "demo \"1\"\n".into(),
+        node: 3,
+        previous_bytes: 4096,
+        next: 18,
+        term: 4,
+        vote: Some(1),
+    };
+    let mut line = Vec::new();
+    encode_segment_start(&start, &mut line);
+    assert_eq!(decode_log_line(&line).unwrap(), LogLine::Segment(start));
+}
+
+#[test]
+fn peer_lines_are_written_in_the_documented_shape() {
+    let append = Message::Append {
+        prev: EntryId { term: 3, index: 17 },
+        entries: vec![entry(18, 3, Payload::Noop), entry(19, 3, put("x", "v"))],
+        commit: 16,
+        round: 4,
+    };
+    let line = envelope_line(&Envelope { from: 1, to: 2, term: 3, message: append });
+    let json = r#"{"from":1,"to":2,"term":3,"append":{"prev":[17,3],"commit":16,"round":4,"entries":[{"index":18,"term":3,"noop":true},{"index":19,"term":3,"request":"c3@12:17","ack":12,"op":{"put":{"key":"x","value":"v"}}}]}}"#;
+    assert_eq!(line, sealed(json));
+    let hello = PeerHello { protocol: 1, cluster: "demo".into(), from: 1, to: 2 };
+    let mut line = Vec::new();
+    encode_hello(&hello, &mut line);
+    assert_eq!(line, sealed(r#"{"hello":{"protocol":1,"cluster":"demo","from":1,"to":2}}"#));
+    assert_eq!(decode_frame(&line).unwrap(), Frame::Hello(hello));
+}
+
+#[test]
+fn received_entries_keep_the_senders_text() {
+    let text = r#"{"term":3,  "index":18, "noop":true}"#;
+    let line = sealed(&format!(
+        r#"{{"from":1,"to":2,"term":3,"append":{{"prev":[17,3],"commit":0,"round":0,"entries":[{text}]}}}}"#
+    ));
+    let Frame::Envelope(Envelope { message: Message::Append { entries, .. }, .. }) =
+        decode_frame(&line).unwrap()
+    else {
+        panic!("an append was sent");
+    };
+    assert_eq!(entry_json(&entries[0]), text);
+    assert_eq!(entries[0].id, EntryId { term: 3, index: 18 });
+}
+
+#[test]
+fn recovered_entries_keep_no_text() {
+    let line = record_line(&Record::Entry(entry(1, 1, put("x", "v"))));
+    let LogLine::Record(Record::Entry(entry)) = decode_log_line(line.as_bytes()).unwrap() else {
+        panic!("an entry was written");
+    };
+    assert!(entry.encoded.get().is_none());
+}
+
+#[test]
+fn malformed_messages_are_refused_by_name() {
+    let append = |prev: &str, entries: &str| {
+        refusal(&format!(
+            r#"{{"from":1,"to":2,"term":3,"append":{{"prev":{prev},"commit":0,"round":0,"entries":[{entries}]}}}}"#
+        ))
+    };
+    let noop = |index: u64, term: u64| format!(r#"{{"index":{index},"term":{term},"noop":true}}"#);
+    let command = |request: &str, op: &str| {
+        append("[0,0]", &format!(r#"{{"index":1,"term":1,"request":"{request}","op":{op}}}"#))
+    };
+    let long = "k".repeat(1025);
+    let cases = [
+        (append("[17,3]", &noop(19, 3)), "entry 19@3 cannot follow 17@3"),
+        (append("[17,3]", &noop(17, 3)), "entry 17@3 cannot follow 17@3"),
+        (append("[17,3]", &noop(18, 2)), "entry 18@2 cannot follow 17@3"),
+        (append("[17,3]", &noop(18, 4)), "entry 18@4 cannot follow 17@3 in an append of term 3"),
+        (append("[17,0]", ""), "[17,0] names no entry"),
+        (append("[9007199254740993,3]", ""), "names no entry"),
+        (append("[0,0]", &noop(0, 1)), "0 where numbers start at 1"),
+        (append("[0,0]", r#"{"index":1,"term":1}"#), "entry 1@1 must have either"),
+        (append("[0,0]", r#"{"index":1,"term":1,"noop":true,"ack":1}"#), "must have either"),
+        (append("[0,0]", r#"{"index":1,"term":1,"noop":true,"x":1}"#), "unknown field `x`"),
+        (command("c:0", r#"{"delete":{"key":"x"}}"#), "bad request id \"c:0\""),
+        (command("c:1", r#"{"delete":{"key":""}}"#), "the key has 0 bytes"),
+        (command("c:1", &format!(r#"{{"delete":{{"key":"{long}"}}}}"#)), "the key has 1025 bytes"),
+        (command("c:1", r#"{"erase":{"key":"x"}}"#), "unknown variant `erase`"),
+        (refusal(r#"{"from":1,"to":2,"term":3}"#), "exactly one kind"),
+        (
+            refusal(
+                r#"{"from":1,"to":2,"term":3,"vote_reply":{"granted":true},"read_index":{"question":[1,1]}}"#,
+            ),
+            "exactly one kind",
+        ),
+        (
+            refusal(r#"{"from":2,"to":2,"term":3,"vote_reply":{"granted":true}}"#),
+            "no message goes from node 2 to node 2",
+        ),
+        (
+            refusal(r#"{"from":0,"to":2,"term":3,"vote_reply":{"granted":true}}"#),
+            "0 where numbers start at 1",
+        ),
+        (
+            refusal(r#"{"from":1,"to":2,"term":9007199254740993,"vote_reply":{"granted":true}}"#),
+            "over 2^53",
+        ),
+    ];
+    for (found, expected) in cases {
+        assert!(found.contains(expected), "{found:?} does not say {expected:?}");
+    }
+}
+
+#[test]
+fn entry_with_too_long_a_value_is_refused() {
+    let value = "v".repeat(crate::api::VALUE_BYTES_MAX + 1);
+    let long = Entry::new(EntryId { term: 1, index: 1 }, put("x", &value));
+    let refused = decode_entry(entry_json(&long)).unwrap_err();
+    assert_eq!(refused.to_string(), "the value has 1048577 bytes; 1048576 is the most");
+}
+
+#[test]
+fn frame_over_the_limit_is_refused_unread() {
+    let line = vec![b'x'; FRAME_BYTES_MAX + 1];
+    assert!(matches!(decode_frame(&line), Err(Error::TooLong { .. })));
+}
+
+#[test]
+fn largest_append_fits_a_frame() {
+    // Escaped sixfold, this is the longest entry there can be; it is sent alone.
+    let value = "\u{1}".repeat(crate::api::VALUE_BYTES_MAX);
+    let key = "\u{1}".repeat(crate::api::KEY_BYTES_MAX);
+    let request = RequestId { client: "\"".repeat(128), seq: COUNT_MAX };
+    let op = Op::Cas { key, expect: Some(value.clone()), value };
+    let entries = vec![entry(1, 1, Payload::Command(Command { request, ack: COUNT_MAX, op }))];
+    let message =
+        Message::Append { prev: EntryId::ZERO, entries, commit: COUNT_MAX, round: COUNT_MAX };
+    let envelope = Envelope { from: 1, to: 2, term: 1, message };
+    assert_eq!(decode_frame(&envelope_line(&envelope)).unwrap(), Frame::Envelope(envelope));
+}
+
+#[test]
+fn single_damaged_byte_is_refused() {
+    let message = Message::Append {
+        prev: EntryId::ZERO,
+        entries: vec![entry(1, 1, put("key", "a value \u{fc} \" \\"))],
+        commit: 0,
+        round: 7,
+    };
+    let line = envelope_line(&Envelope { from: 1, to: 2, term: 1, message });
+    for at in 0..line.len() {
+        for flip in 1..=255_u8 {
+            let mut damaged = line.clone();
+            damaged[at] ^= flip;
+            assert!(decode_frame(&damaged).is_err(), "byte {at} flipped by {flip:#x} is accepted");
+        }
+    }
+}
+
+fn any_count() -> impl Strategy<Value = u64> {
+    prop_oneof![0..20_u64, 0..=COUNT_MAX]
+}
+
+fn any_positive() -> impl Strategy<Value = u64> {
+    any_count().prop_map(|n| n.max(1))
+}
+
+fn any_id() -> impl Strategy<Value = EntryId> {
+    prop_oneof![
+        Just(EntryId::ZERO),
+        (any_positive(), any_positive()).prop_map(|(term, index)| EntryId { term, index })
+    ]
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let key = || ".{1,20}";
+    let value = || any::<String>();
+    prop_oneof![
+        (key(), value()).prop_map(|(key, value)| Op::Put { key, value }),
+        key().prop_map(|key| Op::Delete { key }),
+        (key(), any::<Option<String>>(), value()).prop_map(|(key, expect, value)| Op::Cas {
+            key,
+            expect,
+            value
+        }),
+        (key(), value()).prop_map(|(key, value)| Op::Append { key, value }),
+        (key(), any::<i64>()).prop_map(|(key, by)| Op::Incr { key, by }),
+    ]
+}
+
+fn any_payload() -> impl Strategy<Value = Payload> {
+    let command = ("[^:\\pC]{1,20}(@[0-9]{1,4})?", 1..u64::MAX, any_count(), any_op()).prop_map(
+        |(client, seq, ack, op)| {
+            Payload::Command(Command { request: RequestId { client, seq }, ack, op })
+        },
+    );
+    prop_oneof![1 => Just(Payload::Noop), 4 => command]
+}
+
+prop_compose! {
+    /// Entries that follow `prev`, with terms that rise now and then.
+    fn any_append()(
+        prev in any_id().prop_filter("room for more", |id| id.index < COUNT_MAX - 10 && id.term < COUNT_MAX - 10),
+        payloads in vec((any_payload(), 0..2_u64), 0..6),
+        commit in any_count(),
+        round in any_count(),
+    ) -> (u64, Message) {
+        let mut last = prev;
+        let mut entries = Vec::new();
+        for (payload, rise) in payloads {
+            last = EntryId { term: (last.term + rise).max(1), index: last.index + 1 };
+            entries.push(Entry::new(last, payload));
+        }
+        (last.term, Message::Append { prev, entries, commit, round })
+    }
+}
+
+fn any_envelope() -> impl Strategy<Value = Envelope> {
+    let question = || {
+        any::<(u64, u64)>().prop_map(|(incarnation, number)| ReadQuestion { incarnation, number })
+    };
+    let other = prop_oneof![
+        (any_positive(), any_id())
+            .prop_map(|(next_term, last)| Message::PreVote { next_term, last }),
+        (any_positive(), any::<bool>())
+            .prop_map(|(next_term, granted)| Message::PreVoteReply { next_term, granted }),
+        any_id().prop_map(|last| Message::Vote { last }),
+        any::<bool>().prop_map(|granted| Message::VoteReply { granted }),
+        (any_count(), any_count())
+            .prop_map(|(matched, round)| Message::AppendAccepted { matched, round }),
+        (any_count(), any_id(), any_count()).prop_map(|(prev_index, hint, round)| {
+            Message::AppendRejected { prev_index, hint, round }
+        }),
+        question().prop_map(|question| Message::ReadIndex { question }),
+        (question(), proptest::option::of(any_count()))
+            .prop_map(|(question, index)| Message::ReadIndexReply { question, index }),
+    ];
+    let said = prop_oneof![any_append(), (any_count(), other)];
+    (1..10_u64, 11..20_u64, said).prop_map(|(from, to, (term, message))| Envelope {
+        from,
+        to,
+        term,
+        message,
+    })
+}
+
+proptest! {
+    #[test]
+    fn envelope_round_trips(envelope in any_envelope()) {
+        let line = envelope_line(&envelope);
+        prop_assert!(line.ends_with(b"\n") && !line[..line.len() - 1].contains(&b'\n'));
+        prop_assert_eq!(decode_frame(&line).unwrap(), Frame::Envelope(envelope.clone()));
+        prop_assert_eq!(decode_frame(&line[..line.len() - 1]).unwrap(), Frame::Envelope(envelope));
+    }
+
+    #[test]
+    fn record_round_trips(
+        record in prop_oneof![
+            (any_positive(), any_positive(), any_payload())
+                .prop_map(|(index, term, payload)| Record::Entry(entry(index, term, payload))),
+            (any_count(), proptest::option::of(any_positive()))
+                .prop_map(|(term, vote)| Record::HardState { term, vote }),
+            any_positive().prop_map(|from| Record::Truncate { from }),
+        ]
+    ) {
+        let line = record_line(&record);
+        prop_assert_eq!(decode_log_line(line.as_bytes()).unwrap(), LogLine::Record(record));
+    }
+
+    #[test]
+    fn garbage_never_panics(bytes in vec(any::<u8>(), 0..200), text in any::<String>()) {
+        prop_assert!(decode_frame(&bytes).is_err());
+        prop_assert!(decode_log_line(&bytes).is_err());
+        prop_assert!(decode_frame(&sealed(&text)).is_err());
+        prop_assert!(decode_log_line(&sealed(&text)).is_err());
+    }
+
+    /// Well checksummed nonsense that looks nearly right: characters of a good line, replaced at random.
+    #[test]
+    fn mangled_json_never_panics(envelope in any_envelope(), at in any::<prop::sample::Index>(), with in any::<char>()) {
+        let line = envelope_line(&envelope);
+        let mut text: Vec<char> = std::str::from_utf8(&line[9..]).unwrap().trim_end().chars().collect();
+        let at = at.index(text.len());
+        text[at] = with;
+        let mangled = sealed(&text.into_iter().collect::<String>());
+        if let Ok(frame) = decode_frame(&mangled) {
+            prop_assert!(matches!(frame, Frame::Envelope(_)));
+        }
+    }
+}
