@@ -1,1 +1,4 @@
 //! The harness.
+
+pub mod cluster;
+pub mod nemesis;

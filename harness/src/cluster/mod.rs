@@ -1,0 +1,287 @@
+//! A cluster of real processes on this machine.
+//!
+//! Every node is a process of its own with its own directory (`nodes/ID/`: `cluster.toml`, `data/`, `stdout`, `stderr`),
+//! its own process group, and output to files, as a pipe that nobody drains would stop it. Everything nodes and clients
+//! say to each other goes through [`proxy`]: one for each directed link between nodes, one for each client port. The
+//! proxies hold their ports for the whole run; a node takes any free ports at each start and says which in its log.
+//!
+//! Nothing outlives the harness. [`Cluster::shutdown`] ends the nodes properly, dropping the [`Cluster`] kills them, and
+//! if the harness itself is killed, the kernel does (see [`process`]).
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use history_checker::history::Exit;
+use tokio::sync::watch;
+
+pub use self::error::Error;
+pub use self::event::{Event, Recorder};
+pub use self::view::{NodeView, Role, Status, View};
+
+use self::board::Board;
+use self::process::{Command, Keeper, Launch};
+use self::proxy::{Link, Mesh};
+use self::wait::{TimedOut, wait_for_value};
+
+mod board;
+mod config;
+mod error;
+mod event;
+mod logs;
+pub mod process;
+pub mod proxy;
+mod view;
+pub mod wait;
+
+/// A node's number, from 1.
+pub type NodeId = u64;
+
+/// How long a node may take from its start until it listens. It recovers its log first.
+const LISTEN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long a node may take to end after SIGTERM, before it is killed.
+const TERMINATE_GRACE: Duration = Duration::from_secs(5);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The daemon.
+    pub raftd: PathBuf,
+    /// The harness's own executable, which starts each node so that it dies with the harness, however that happens
+    /// (see [`process::exec_node`]). Without it, nodes outlive a harness that is killed by SIGKILL.
+    pub supervisor: Option<PathBuf>,
+    /// How many nodes; they are numbered from 1.
+    pub nodes: u64,
+    /// The result directory: everything goes to `nodes/ID/` in it.
+    pub dir: PathBuf,
+    /// The cluster's id.
+    pub cluster: String,
+    /// How often a leader makes itself heard.
+    pub heartbeat_ms: u64,
+    /// Shortest and longest time without a leader before a node campaigns.
+    pub election_timeout_ms: [u64; 2],
+    /// Flags for every node besides those that the harness needs.
+    pub raftd_args: Vec<OsString>,
+}
+
+impl Options {
+    /// Defaults for everything but the essentials.
+    pub fn new(raftd: impl Into<PathBuf>, nodes: u64, dir: impl Into<PathBuf>) -> Options {
+        Options {
+            raftd: raftd.into(),
+            supervisor: None,
+            nodes,
+            dir: dir.into(),
+            cluster: "harness".to_owned(),
+            heartbeat_ms: 50,
+            election_timeout_ms: [150, 300],
+            raftd_args: Vec::new(),
+        }
+    }
+}
+
+/// A running cluster. All methods may be called from several tasks at once.
+pub struct Cluster {
+    // Dropped first: kills the nodes, so that they do not see their links vanish.
+    keepers: BTreeMap<NodeId, Keeper>,
+    board: Arc<Board>,
+    mesh: Arc<Mesh>,
+    dir: PathBuf,
+}
+
+impl Cluster {
+    /// Starts all nodes and waits until they listen. Must be called within a tokio runtime, which then runs the proxies.
+    pub async fn start(options: &Options, recorder: Arc<dyn Recorder>) -> Result<Cluster, Error> {
+        if !options.raftd.is_file() {
+            return Err(Error::NoDaemon { path: options.raftd.clone() });
+        }
+        let dir = absolute(&options.dir)?;
+        let mesh = Arc::new(Mesh::bind(options.nodes).await?);
+        let board = Arc::new(Board::new(options.nodes, recorder, Arc::clone(&mesh)));
+        let mut keepers = BTreeMap::new();
+        for node in 1..=options.nodes {
+            let launch = launch(options, &dir, node, &mesh)?;
+            keepers.insert(node, Keeper::spawn(node, launch, Arc::clone(&board))?);
+        }
+        let cluster = Cluster { keepers, board, mesh, dir };
+        for node in cluster.nodes() {
+            cluster.ask(node, Command::Start).await?;
+        }
+        for node in cluster.nodes() {
+            cluster.listening(node).await?;
+        }
+        Ok(cluster)
+    }
+
+    /// The nodes' numbers.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        self.keepers.keys().copied().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Where clients reach each node: its client proxy.
+    pub fn client_endpoints(&self) -> Vec<(NodeId, SocketAddr)> {
+        self.nodes().map(|node| (node, self.mesh.client(node).address())).collect()
+    }
+
+    /// A node's directory: `cluster.toml`, `data/`, `stdout`, `stderr`.
+    pub fn node_dir(&self, node: NodeId) -> PathBuf {
+        node_dir(&self.dir, node)
+    }
+
+    /// The cluster as it is seen now, and each time it changes.
+    pub fn view(&self) -> watch::Receiver<View> {
+        self.board.view()
+    }
+
+    /// The leader that counts and its term, as far as the nodes' logs tell.
+    pub fn leader_hint(&self) -> Option<(NodeId, u64)> {
+        self.board.view().borrow().leader()
+    }
+
+    /// Waits until the view satisfies a condition; the probe's `Err` says what it sees instead.
+    pub async fn wait_until<T, S: std::fmt::Display>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        probe: impl FnMut(&View) -> Result<T, S>,
+    ) -> Result<T, TimedOut> {
+        wait_for_value(what, deadline, &mut self.board.view(), probe).await
+    }
+
+    /// The proxies.
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// The link on which `from` speaks to `to`.
+    pub fn link(&self, from: NodeId, to: NodeId) -> &Link {
+        self.mesh.peer(from, to)
+    }
+
+    /// The link between clients and a node.
+    pub fn client_link(&self, node: NodeId) -> &Link {
+        self.mesh.client(node)
+    }
+
+    /// Starts a node that is down, and waits until it listens.
+    pub async fn start_node(&self, node: NodeId) -> Result<(), Error> {
+        self.ask(node, Command::Start).await?;
+        self.listening(node).await
+    }
+
+    /// SIGKILL. Returns when the process is gone; whether there was one, and it was the signal that ended it.
+    pub async fn kill(&self, node: NodeId) -> Result<bool, Error> {
+        self.ask(node, Command::Kill).await
+    }
+
+    /// SIGSTOP. Returns when all threads are seen stopped; whether there was a process to stop.
+    pub async fn pause(&self, node: NodeId) -> Result<bool, Error> {
+        self.ask(node, Command::Pause).await
+    }
+
+    /// SIGCONT. Returns for how long the process was stopped: zero unless it was stopped all the time.
+    pub async fn resume(&self, node: NodeId) -> Result<Duration, Error> {
+        self.ask(node, Command::Resume).await
+    }
+
+    /// Makes everything work again, whatever was done to it: lets all links pass, resumes paused nodes, starts those
+    /// that are down. May be called again and again. Tries everything before it reports what did not work.
+    pub async fn restore(&self) -> Result<(), Error> {
+        self.mesh.pass_all();
+        let view = self.board.view().borrow().clone();
+        let mut failures = Vec::new();
+        for node in view.with_status(Status::Paused) {
+            failures.extend(self.resume(node).await.err());
+        }
+        for node in view.with_status(Status::Down) {
+            failures.extend(self.start_node(node).await.err());
+        }
+        for node in view.with_status(Status::Starting) {
+            failures.extend(self.listening(node).await.err());
+        }
+        if failures.is_empty() { Ok(()) } else { Err(Error::NotRestored { failures }) }
+    }
+
+    /// Ends all nodes: SIGTERM, and SIGKILL for those that do not end in time. Returns how each ended, unless it was
+    /// down already.
+    pub async fn shutdown(&self) -> Result<BTreeMap<NodeId, Exit>, Error> {
+        let mut waiting = Vec::new();
+        for (node, keeper) in &self.keepers {
+            let grace = TERMINATE_GRACE;
+            waiting.push((*node, keeper.send(*node, |reply| Command::Terminate { grace, reply })?));
+        }
+        let mut exits = BTreeMap::new();
+        for (node, reply) in waiting {
+            if let Some(exit) = reply.await.map_err(|_| Error::KeeperGone { node })?? {
+                exits.insert(node, exit);
+            }
+        }
+        Ok(exits)
+    }
+
+    /// Whether no process of this cluster is left.
+    pub fn is_clean(&self) -> bool {
+        self.board.view().borrow().nodes.values().all(|node| node.status == Status::Down)
+    }
+
+    async fn ask<T>(
+        &self,
+        node: NodeId,
+        command: impl FnOnce(process::Reply<T>) -> Command,
+    ) -> Result<T, Error> {
+        let keeper = self.keepers.get(&node).ok_or(Error::NoSuchNode { node })?;
+        keeper.send(node, command)?.await.map_err(|_| Error::KeeperGone { node })?
+    }
+
+    /// Waits until a node that was started listens; fails at once if it ends instead.
+    async fn listening(&self, node: NodeId) -> Result<(), Error> {
+        let probe = |view: &View| match view.nodes.get(&node) {
+            Some(NodeView { status: Status::Up | Status::Paused, .. }) => Ok(None),
+            Some(NodeView { status: Status::Down, last_exit, .. }) => Ok(Some(last_exit.clone())),
+            Some(NodeView { status: Status::Starting, .. }) | None => Err(view.to_string()),
+        };
+        let what = format!("n{node} to listen");
+        let not_listening = |why: String| Error::NotListening {
+            node,
+            why,
+            stderr: self.node_dir(node).join("stderr"),
+            tail: logs::last_lines(&self.node_dir(node).join("stderr")),
+        };
+        match self.wait_until(&what, LISTEN_DEADLINE, probe).await {
+            Ok(None) => Ok(()),
+            Ok(Some(exit)) => Err(not_listening(exit.unwrap_or_default().how)),
+            Err(timed_out) => Err(not_listening(timed_out.to_string())),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::file("find", path, source))
+}
+
+fn node_dir(dir: &Path, node: NodeId) -> PathBuf {
+    dir.join("nodes").join(node.to_string())
+}
+
+/// Writes a node's files and says how to start it.
+fn launch(options: &Options, dir: &Path, node: NodeId, mesh: &Mesh) -> Result<Launch, Error> {
+    let dir = node_dir(dir, node);
+    std::fs::create_dir_all(&dir).map_err(|source| Error::file("create", &dir, source))?;
+    let config = dir.join("cluster.toml");
+    let text = config::cluster_toml(options, node, mesh);
+    std::fs::write(&config, text).map_err(|source| Error::file("write", &config, source))?;
+    let mut args: Vec<OsString> = vec!["--config".into(), config.into()];
+    args.extend(["--id".into(), node.to_string().into(), "--data".into(), dir.join("data").into()]);
+    for listen in ["peer=127.0.0.1:0", "client=127.0.0.1:0"] {
+        args.extend(["--listen".into(), listen.into()]);
+    }
+    args.extend(["--log-format".into(), "json".into()]);
+    args.extend(options.raftd_args.iter().cloned());
+    let program = absolute(&options.raftd)?;
+    let supervisor = options.supervisor.as_deref().map(absolute).transpose()?;
+    Ok(Launch { program, args, supervisor, dir })
+}

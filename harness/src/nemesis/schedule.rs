@@ -1,0 +1,296 @@
+//! Which fault when: a pure function of the seed.
+//!
+//! Two lanes overlap, one of process faults and one of network faults; within a lane there is one fault at a time.
+//! Kinds come in shuffled rounds, so that each is met equally often, whatever the seed:
+//!
+//! ```text
+//! process  ──────[ kill ]────[ pause ]────[ pause ]────[ kill ]───▶
+//! network  ────[ring]──[halves]──[one-way]──[bridge]──[isolate…]──▶
+//!          clean
+//! ```
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use super::kind::{Kind, Lane};
+
+/// What to plan for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Kinds of fault; the plan has each of them equally often, within its lane.
+    pub kinds: Vec<Kind>,
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// Cluster size.
+    pub nodes: u64,
+    /// From the start of the run to the end of the last fault. The first 1 to 1.5 s are free of faults.
+    pub time_limit: Duration,
+    /// Most nodes that may be down or paused at a time; [`minority`] by default.
+    pub out_max: u64,
+}
+
+impl Options {
+    /// Never takes a quorum away, as far as processes are concerned.
+    pub fn new(kinds: Vec<Kind>, seed: u64, nodes: u64, time_limit: Duration) -> Options {
+        Options { kinds, seed, nodes, time_limit, out_max: minority(nodes) }
+    }
+}
+
+/// The most nodes that can be out of order without stopping the cluster; but at least one, as nothing would be tested
+/// otherwise.
+pub fn minority(nodes: u64) -> u64 {
+    (nodes.saturating_sub(1) / 2).max(1)
+}
+
+/// The faults of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// Process faults in order of time; they do not overlap.
+    pub process: Vec<Planned>,
+    /// Network faults in order of time; they do not overlap.
+    pub network: Vec<Planned>,
+    /// Kinds that make no sense with so few nodes.
+    pub left_out: Vec<Kind>,
+    /// When the last fault must have ended.
+    pub end: Duration,
+}
+
+/// A fault that is to be. Its targets are chosen when it starts, from `seed` and what the cluster is like by then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Its kind.
+    pub kind: Kind,
+    /// When it starts, after the start of the run.
+    pub start: Duration,
+    /// How long it lasts.
+    pub duration: Duration,
+    /// Which node it wants.
+    pub aim: Aim,
+    /// Process faults: how many nodes it hits.
+    pub count: u64,
+    /// Decides what is left to chance when it starts.
+    pub seed: u64,
+}
+
+/// Which node a fault wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// The leader, if there is one.
+    Leader,
+    /// Any.
+    Any,
+}
+
+/// How long faults of a lane last and how far apart they are, milliseconds.
+struct Pace {
+    on: RangeInclusive<u64>,
+    off: RangeInclusive<u64>,
+}
+
+/// Long enough for a new leader, a few elections' worth of progress without the old one, and its return.
+const PROCESS: Pace = Pace { on: 1000..=1500, off: 500..=900 };
+
+/// Long enough for a deposed leader to notice; short enough for three rounds of seven kinds in half a minute.
+const NETWORK: Pace = Pace { on: 600..=800, off: 300..=450 };
+
+/// Faults are never made shorter than this share of their pace, percent; election timeouts must fit in.
+const SQUEEZE_MIN: u64 = 50;
+
+impl Pace {
+    /// An average fault and the pause after it, milliseconds.
+    fn slot_ms(&self) -> u64 {
+        (self.on.start() + self.on.end() + self.off.start() + self.off.end()) / 2
+    }
+}
+
+/// Plans a run.
+pub fn plan(options: &Options) -> Schedule {
+    let (kinds, left_out): (Vec<Kind>, Vec<Kind>) =
+        options.kinds.iter().partition(|kind| kind.nodes_min() <= options.nodes);
+    let lane = |lane, pace, stream| {
+        let kinds: Vec<Kind> = kinds.iter().copied().filter(|kind| kind.lane() == lane).collect();
+        let mut rng = StdRng::seed_from_u64(options.seed.wrapping_mul(2).wrapping_add(stream));
+        plan_lane(options, &kinds, pace, &mut rng)
+    };
+    Schedule {
+        process: lane(Lane::Process, &PROCESS, 0),
+        network: lane(Lane::Network, &NETWORK, 1),
+        left_out,
+        end: options.time_limit,
+    }
+}
+
+fn plan_lane(options: &Options, kinds: &[Kind], pace: &Pace, rng: &mut StdRng) -> Vec<Planned> {
+    let limit = ms(options.time_limit);
+    let clean = rng.random_range(1000..=1500).min(limit / 4);
+    let mut planned: Vec<Planned> = Vec::new();
+    if kinds.is_empty() {
+        return planned;
+    }
+    // In a short run, shorter faults, so that each kind is met once.
+    let round = u64::try_from(kinds.len()).unwrap_or(u64::MAX).saturating_mul(pace.slot_ms());
+    let squeeze = ((limit - clean) * 95 / round).clamp(SQUEEZE_MIN, 100);
+    let mut at = clean;
+    let mut bag: Vec<Kind> = Vec::new();
+    loop {
+        let kind = bag.pop().unwrap_or_else(|| {
+            bag = kinds.to_vec();
+            bag.shuffle(rng);
+            bag.pop().unwrap_or(kinds[0])
+        });
+        let on = rng.random_range(pace.on.clone()) * squeeze / 100;
+        let off = rng.random_range(pace.off.clone()) * squeeze / 100;
+        if at + on > limit {
+            return planned;
+        }
+        let met = planned.iter().filter(|other| other.kind == kind).count();
+        planned.push(Planned {
+            kind,
+            start: Duration::from_millis(at),
+            duration: Duration::from_millis(on),
+            // Leaders are what matters most: they get the first fault of a kind, and then every other.
+            aim: if met % 2 == 0 { Aim::Leader } else { Aim::Any },
+            count: count(options.out_max, rng),
+            seed: rng.random(),
+        });
+        at += on + off;
+    }
+}
+
+/// Mostly one node, sometimes as many as may be.
+fn count(out_max: u64, rng: &mut StdRng) -> u64 {
+    if rng.random_ratio(1, 4) { rng.random_range(1..=out_max.max(1)) } else { 1 }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn plan_all(seed: u64, nodes: u64, seconds: u64) -> Schedule {
+        plan(&Options::new(Kind::ALL.to_vec(), seed, nodes, Duration::from_secs(seconds)))
+    }
+
+    fn count_kinds(schedule: &Schedule) -> BTreeMap<Kind, u64> {
+        let mut counts = BTreeMap::new();
+        for planned in schedule.process.iter().chain(&schedule.network) {
+            *counts.entry(planned.kind).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Each kind is planned so often, whatever the seed, and there is room to repeat some.
+    fn check_coverage(seconds: u64, times: u64) {
+        for seed in 0..1000 {
+            let counts = count_kinds(&plan_all(seed, 5, seconds));
+            assert_eq!(counts.len(), Kind::ALL.len(), "seed {seed}: {counts:?}");
+            assert!(counts.values().all(|count| *count >= times), "seed {seed}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn half_a_minute_has_each_kind_three_times() {
+        check_coverage(30, 3);
+    }
+
+    #[test]
+    fn twenty_seconds_have_each_kind_twice() {
+        check_coverage(20, 2);
+    }
+
+    #[test]
+    fn six_seconds_have_each_kind_once() {
+        check_coverage(6, 1);
+    }
+
+    #[test]
+    fn faults_of_a_lane_do_not_overlap_and_end_in_time() {
+        for seed in 0..1000 {
+            let schedule = plan_all(seed, 5, 1 + seed % 60);
+            for lane in [&schedule.process, &schedule.network] {
+                for pair in lane.windows(2) {
+                    assert!(pair[0].start + pair[0].duration < pair[1].start, "seed {seed}");
+                }
+                if let Some(last) = lane.last() {
+                    assert!(last.start + last.duration <= schedule.end, "seed {seed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn first_fault_comes_after_clean_traffic() {
+        for seed in 0..1000 {
+            let schedule = plan_all(seed, 5, 30);
+            let first = schedule.process[0].start.min(schedule.network[0].start);
+            assert!((1000..=1500).contains(&ms(first)), "seed {seed}: {first:?}");
+        }
+    }
+
+    #[test]
+    fn lanes_overlap() {
+        let schedule = plan_all(1, 5, 30);
+        let overlap = |a: &Planned, b: &Planned| {
+            a.start < b.start + b.duration && b.start < a.start + a.duration
+        };
+        assert!(schedule.process.iter().any(|a| schedule.network.iter().any(|b| overlap(a, b))));
+    }
+
+    #[test]
+    fn same_seed_gives_the_same_plan_and_another_seed_another() {
+        assert_eq!(plan_all(7, 5, 30), plan_all(7, 5, 30));
+        assert_ne!(plan_all(7, 5, 30), plan_all(8, 5, 30));
+    }
+
+    #[test]
+    fn leaders_get_at_least_every_other_process_fault() {
+        for seed in 0..1000 {
+            let schedule = plan_all(seed, 5, 30);
+            let at_leader =
+                schedule.process.iter().filter(|planned| planned.aim == Aim::Leader).count();
+            assert!(at_leader * 2 >= schedule.process.len(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_a_minority_is_taken_out() {
+        for (nodes, most) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (9, 4)] {
+            let counts = (0..100)
+                .flat_map(|seed| plan_all(seed, nodes, 30).process)
+                .map(|planned| planned.count);
+            assert_eq!(counts.max(), Some(most), "{nodes} nodes");
+        }
+    }
+
+    #[test]
+    fn kinds_that_need_more_nodes_are_left_out() {
+        let schedule = plan_all(1, 1, 30);
+        let left_out = [
+            Kind::IsolateOne,
+            Kind::IsolateLeader,
+            Kind::Halves,
+            Kind::Bridge,
+            Kind::Ring,
+            Kind::OneWay,
+        ];
+        assert_eq!(schedule.left_out, left_out);
+        let planned: Vec<Kind> = count_kinds(&schedule).into_keys().collect();
+        assert_eq!(planned, [Kind::Kill, Kind::Pause, Kind::BlockClient]);
+        assert_eq!(plan_all(1, 3, 30).left_out, []);
+    }
+
+    #[test]
+    fn no_kinds_give_an_empty_plan() {
+        let schedule = plan(&Options::new(Vec::new(), 1, 5, Duration::from_secs(30)));
+        assert_eq!((schedule.process, schedule.network), (Vec::new(), Vec::new()));
+    }
+}
