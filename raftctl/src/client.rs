@@ -1,12 +1,28 @@
 //! The calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use raftd::api::{Consistency, Op, RequestId, Served, Status};
+use raftd::api::{
+    Code, Consistency, KEY_BYTES_MAX, Op, RequestId, Served, Status, VALUE_BYTES_MAX,
+};
+use rand::Rng;
+use rand::distr::Alphanumeric;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use crate::NodeId;
+use crate::drive::{Driver, Errand, Reached, Task};
+use crate::endpoint::Endpoint as Link;
 use crate::error::{Error, ErrorKind};
 use crate::options::{Endpoint, Options};
-use crate::{Code, NodeId};
+use crate::router::{self, Router};
+use crate::session::{Session, Ticket};
+
+/// How often a call takes a new session because the one it had was forgotten by the cluster.
+const RENEWALS_MAX: u32 = 3;
+
+/// Characters of a random client name: 12 of 62, so that no two clients ever share a name by chance.
+const NAME_CHARS: usize = 12;
 
 /// A session with a cluster. Clones are the same session; many calls may be under way at once.
 #[derive(Clone, Debug)]
@@ -17,6 +33,11 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     options: Options,
+    driver: Driver,
+    /// What the session's name begins with.
+    prefix: String,
+    /// None until the first write: its name holds a commit index, which a node must say.
+    session: Mutex<Option<Arc<Session>>>,
 }
 
 /// What a call did.
@@ -52,7 +73,18 @@ pub struct NodeStatus {
 impl Client {
     /// A client that will connect when it is first used.
     pub fn new(options: Options) -> Result<Client, Error> {
-        Ok(Client { inner: Arc::new(Inner { options }) })
+        check_options(&options).map_err(|kind| Error::new(kind, None, false))?;
+        let mut rng = router::random();
+        let prefix = match &options.name {
+            Some(name) => name.clone(),
+            None => (0..NAME_CHARS).map(|_| char::from(rng.sample(Alphanumeric))).collect(),
+        };
+        let session = prefix.contains('@').then(|| Arc::new(Session::new(prefix.clone())));
+        let links = options.endpoints.iter();
+        let links = links.map(|at| Link::new(at.addr.clone(), at.node)).collect();
+        let driver = Driver::new(&options, Router::new(links, rng));
+        let inner = Inner { options, driver, prefix, session: Mutex::new(session) };
+        Ok(Client { inner: Arc::new(inner) })
     }
 
     /// Reads a key; a key without a value is a successful answer.
@@ -109,29 +141,106 @@ impl Client {
 
     /// The view that each endpoint's node has of itself, asked at the same time, in the order of the endpoints.
     pub async fn status_of_all(&self) -> Vec<NodeStatus> {
-        Vec::new()
+        let mut asking = JoinSet::new();
+        for (position, link) in self.inner.driver.router.all().into_iter().enumerate() {
+            let inner = Arc::clone(&self.inner);
+            asking.spawn(async move {
+                let errand = inner.errand(Task::Read(&Op::Status));
+                let asked = inner.driver.ask(&link, &errand).await;
+                let status = asked
+                    .map(|reached| reached.done.status.unwrap_or_default())
+                    .map_err(|kind| Error::new(kind, None, false));
+                let endpoint = Endpoint { node: link.node(), addr: link.addr().to_owned() };
+                (position, NodeStatus { endpoint, status })
+            });
+        }
+        let mut all = asking.join_all().await;
+        all.sort_by_key(|(position, _)| *position);
+        all.into_iter().map(|(_, status)| status).collect()
     }
 
     /// Carries out any operation.
     pub async fn call(&self, op: Op) -> Result<Answer, Error> {
-        self.begin(op).await?.send().await
+        let deadline = Instant::now() + self.inner.options.timeout;
+        self.named(op, deadline).await?.send_until(deadline).await
     }
 
     /// Names a request without sending it, so that its name can be written down first. The first write of a session
     /// needs a node for this: the name holds a commit index.
     pub async fn begin(&self, op: Op) -> Result<Call, Error> {
-        Ok(Call { client: self.clone(), op, request: None })
+        self.named(op, Instant::now() + self.inner.options.timeout).await
     }
 
     /// Carries out a write under a given name: repeats one whose outcome is unknown. If it took effect the first time,
-    /// it does not again, and the first answer is returned.
+    /// it does not again, and the first answer is returned. An error is definite only if it decides the earlier
+    /// attempts too.
     pub async fn call_as(&self, request: RequestId, op: Op) -> Result<Answer, Error> {
-        Call { client: self.clone(), op, request: Some(request) }.send().await
+        check_op(&op).map_err(|kind| Error::new(kind, Some(request.clone()), false))?;
+        let name = Name::Given(request);
+        let deadline = Instant::now() + self.inner.options.timeout;
+        Call { client: self.clone(), op, name }.send_until(deadline).await
     }
 
     /// Promises not to repeat a write of this client whose outcome is unknown, so that the cluster may forget its answer.
     pub fn give_up(&self, request: &RequestId) {
-        let _ = (request, &self.inner.options);
+        if let Some(session) = self.inner.session_of(request) {
+            session.settle(request.seq);
+        }
+    }
+
+    async fn named(&self, op: Op, deadline: Instant) -> Result<Call, Error> {
+        check_op(&op).map_err(|kind| Error::new(kind, None, false))?;
+        let name = match &op {
+            Op::Get { .. } | Op::Status => Name::None,
+            Op::Put { .. }
+            | Op::Delete { .. }
+            | Op::Cas { .. }
+            | Op::Append { .. }
+            | Op::Incr { .. } => {
+                let session = self.inner.current_session(deadline).await?;
+                Name::Next(session.reserve().await)
+            }
+        };
+        Ok(Call { client: self.clone(), op, name })
+    }
+}
+
+impl Inner {
+    fn session(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session, if the request is one of its.
+    fn session_of(&self, request: &RequestId) -> Option<Arc<Session>> {
+        self.session().as_ref().filter(|session| session.owns(request)).cloned()
+    }
+
+    fn errand<'a>(&self, task: Task<'a>) -> Errand<'a> {
+        Errand { task, deadline: Instant::now() + self.options.timeout, exposed: false }
+    }
+
+    /// The session; begun, if need be, with the commit index of the first node that says hello.
+    async fn current_session(&self, deadline: Instant) -> Result<Arc<Session>, Error> {
+        if let Some(session) = &*self.session() {
+            return Ok(Arc::clone(session));
+        }
+        let mut errand = Errand { deadline, ..self.errand(Task::Hello) };
+        let reached = self.driver.drive(&mut errand).await;
+        let reached = reached.map_err(|kind| Error::new(kind, None, false))?;
+        let session = || Arc::new(Session::new(format!("{}@{}", self.prefix, reached.commit)));
+        Ok(Arc::clone(self.session().get_or_insert_with(session)))
+    }
+
+    /// The cluster has forgotten the session: begins another one, born at `birth`, unless that was done already. None
+    /// if that would be no other one.
+    fn renewed_session(&self, forgotten: &Session, birth: Option<u64>) -> Option<Arc<Session>> {
+        let mut session = self.session();
+        let current = session.as_ref()?;
+        if current.client() == forgotten.client() {
+            let birth = birth.filter(|birth| *birth > forgotten.birth())?;
+            *session = Some(Arc::new(Session::new(format!("{}@{birth}", self.prefix))));
+        }
+        session.clone()
     }
 }
 
@@ -140,13 +249,34 @@ impl Client {
 pub struct Call {
     client: Client,
     op: Op,
-    request: Option<RequestId>,
+    name: Name,
+}
+
+/// How a request came by its name.
+#[derive(Debug)]
+enum Name {
+    /// Reads need none.
+    None,
+    /// The next of the session.
+    Next(Ticket),
+    /// The caller's: perhaps it was sent before.
+    Given(RequestId),
+}
+
+impl Name {
+    fn request(&self) -> Option<&RequestId> {
+        match self {
+            Name::None => None,
+            Name::Next(ticket) => Some(ticket.request()),
+            Name::Given(request) => Some(request),
+        }
+    }
 }
 
 impl Call {
     /// The write's name; reads have none.
     pub fn request(&self) -> Option<&RequestId> {
-        self.request.as_ref()
+        self.name.request()
     }
 
     /// What it does.
@@ -154,10 +284,165 @@ impl Call {
         &self.op
     }
 
-    /// Sends it and waits for the outcome.
+    /// Sends it and waits for the outcome. If the cluster has forgotten this client and the request was certainly not
+    /// carried out, it is sent again under a new name, which the answer holds - with [`Options::retry`] only.
     pub async fn send(self) -> Result<Answer, Error> {
-        let _ = &self.client.inner;
-        let what = "this client does not connect yet".to_owned();
-        Err(Error::new(ErrorKind::Invalid { what, code: Code::BadRequest }, self.request, false))
+        let deadline = Instant::now() + self.client.inner.options.timeout;
+        self.send_until(deadline).await
+    }
+
+    async fn send_until(mut self, deadline: Instant) -> Result<Answer, Error> {
+        let mut renewals = 0;
+        loop {
+            let (exposed, outcome) = self.drive(deadline).await;
+            let is_write = self.request().is_some();
+            match outcome {
+                Ok(reached) => return Ok(self.answer(reached)),
+                Err(kind) => {
+                    if !exposed && renewals < RENEWALS_MAX && self.renew(&kind).await {
+                        renewals += 1;
+                        continue;
+                    }
+                    return self
+                        .missing_key(kind)
+                        .map_or_else(|kind| Err(self.error(kind, exposed && is_write)), Ok);
+                }
+            }
+        }
+    }
+
+    /// Whether the write is exposed now, and what became of it.
+    async fn drive(&self, deadline: Instant) -> (bool, Result<Reached, ErrorKind>) {
+        let inner = &self.client.inner;
+        let given_session;
+        let (task, exposed) = match &self.name {
+            Name::None => (Task::Read(&self.op), false),
+            Name::Next(ticket) => {
+                (Task::Write(&self.op, ticket.request(), Some(ticket.session())), false)
+            }
+            Name::Given(request) => {
+                given_session = inner.session_of(request);
+                (Task::Write(&self.op, request, given_session.as_deref()), true)
+            }
+        };
+        let mut errand = Errand { task, deadline, exposed };
+        let outcome = inner.driver.drive(&mut errand).await;
+        (errand.exposed, outcome)
+    }
+
+    /// Takes a name of a new session, if the cluster refused the old one as forgotten. Whether to go on with it.
+    async fn renew(&mut self, kind: &ErrorKind) -> bool {
+        let (Name::Next(ticket), ErrorKind::Refused { error, .. }) = (&mut self.name, kind) else {
+            return false;
+        };
+        if error.code != Code::Expired {
+            return false;
+        }
+        let inner = &self.client.inner;
+        let Some(session) = inner.renewed_session(ticket.session(), error.index) else {
+            return false;
+        };
+        if !inner.options.retry {
+            return false;
+        }
+        ticket.settle();
+        *ticket = session.reserve().await;
+        true
+    }
+
+    fn answer(&mut self, reached: Reached) -> Answer {
+        self.settle();
+        let Reached { node, done, .. } = reached;
+        let request = self.request().cloned();
+        let (index, value, length, number) = (done.index, done.value, done.length, done.number);
+        Answer {
+            node,
+            request,
+            index,
+            value,
+            length,
+            number,
+            served: done.served,
+            status: done.status,
+        }
+    }
+
+    /// The answer to a get of a key without a value, which the protocol calls an error and the library does not.
+    fn missing_key(&self, kind: ErrorKind) -> Result<Answer, ErrorKind> {
+        match (&self.op, kind) {
+            (Op::Get { .. }, ErrorKind::Refused { node, error })
+                if error.code == Code::NotFound =>
+            {
+                Ok(Answer { node, index: error.index, served: error.served, ..Answer::default() })
+            }
+            (_, kind) => Err(kind),
+        }
+    }
+
+    fn error(&mut self, kind: ErrorKind, exposed: bool) -> Error {
+        let error = Error::new(kind, self.request().cloned(), exposed);
+        if error.is_definite() {
+            self.settle();
+        }
+        error
+    }
+
+    /// The outcome is known: the request will not be repeated.
+    fn settle(&mut self) {
+        match &mut self.name {
+            Name::None => {}
+            Name::Next(ticket) => ticket.settle(),
+            Name::Given(request) => self.client.give_up(request),
+        }
+    }
+}
+
+/// Options that no call could work with are refused at once.
+fn check_options(options: &Options) -> Result<(), ErrorKind> {
+    let invalid = |what| Err(ErrorKind::Invalid { what, code: Code::BadRequest });
+    if options.endpoints.is_empty() {
+        return invalid("no endpoints; give the address of at least one node".to_owned());
+    }
+    if options.timeout.is_zero() {
+        return invalid("the timeout is zero; give calls some time".to_owned());
+    }
+    if let Some(name) = &options.name
+        && let Err(error) = format!("{name}:1").parse::<RequestId>()
+    {
+        return invalid(format!("bad client name {name:?}: {error}"));
+    }
+    let nodes = options.endpoints.iter().map(|endpoint| endpoint.node);
+    if let Some(node) = options.pin
+        && let Some(known) = nodes.collect::<Option<Vec<_>>>()
+        && !known.contains(&node)
+    {
+        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+        return Err(ErrorKind::NoSuchNode { node, known: known.join(", ") });
+    }
+    Ok(())
+}
+
+/// What every node would refuse is not sent: a line too long would cost the connection, and all calls on it.
+fn check_op(op: &Op) -> Result<(), ErrorKind> {
+    let (key, values) = match op {
+        Op::Status => return Ok(()),
+        Op::Get { key, .. } | Op::Delete { key } | Op::Incr { key, .. } => (key, [None, None]),
+        Op::Put { key, value } | Op::Append { key, value } => (key, [Some(value), None]),
+        Op::Cas { key, expect, value } => (key, [expect.as_ref(), Some(value)]),
+    };
+    if key.is_empty() {
+        let what = "the key is empty; a key has 1 byte or more".to_owned();
+        return Err(ErrorKind::Invalid { what, code: Code::BadRequest });
+    }
+    let too_large = |what: &str, len: usize, max: usize| {
+        let what = format!("the {what} has {len} bytes; the most is {max}");
+        Err(ErrorKind::Invalid { what, code: Code::TooLarge })
+    };
+    if key.len() > KEY_BYTES_MAX {
+        return too_large("key", key.len(), KEY_BYTES_MAX);
+    }
+    match values.into_iter().flatten().find(|value| value.len() > VALUE_BYTES_MAX) {
+        Some(value) => too_large("value", value.len(), VALUE_BYTES_MAX),
+        None => Ok(()),
     }
 }

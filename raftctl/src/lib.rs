@@ -25,8 +25,13 @@
 //! carries out at most once each. It is cheap to clone, and all its clones may call at the same time.
 
 mod client;
+mod connection;
+mod drive;
+mod endpoint;
 mod error;
 mod options;
+mod router;
+mod session;
 
 pub use client::{Answer, Call, Client, NodeStatus};
 pub use error::{Error, ErrorKind};

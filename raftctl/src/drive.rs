@@ -1,0 +1,368 @@
+//! How a call finds its node, and what it does about each answer. The rules stand at [`crate::Options`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raftd::api::{self, Code, Done, Op, RequestId};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::connection::{Connection, Refusal, Unsent};
+use crate::endpoint::{Dial, Endpoint};
+use crate::error::ErrorKind;
+use crate::router::Router;
+use crate::session::Session;
+use crate::{NodeId, Options};
+
+/// Carries calls to nodes.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) router: Router,
+    dial: Dial,
+    pin: Option<NodeId>,
+    follow_leader: bool,
+    retry: bool,
+    timeout: Duration,
+    attempt_timeout: Duration,
+}
+
+/// What a call wants, and how far it has got.
+#[derive(Debug)]
+pub(crate) struct Errand<'a> {
+    pub(crate) task: Task<'a>,
+    pub(crate) deadline: Instant,
+    /// Whether the write was sent in an attempt that got no definite answer.
+    pub(crate) exposed: bool,
+}
+
+/// What to do at a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task<'a> {
+    /// Get connected, and learn its commit index.
+    Hello,
+    /// A read, or a look at the status.
+    Read(&'a Op),
+    /// A write, with its name; and the session it belongs to, if that is this client's.
+    Write(&'a Op, &'a RequestId, Option<&'a Session>),
+}
+
+/// What a node did.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) node: NodeId,
+    /// Its commit index when the connection was made.
+    pub(crate) commit: u64,
+    pub(crate) done: Done,
+}
+
+/// How one attempt at one node ended.
+enum Attempt {
+    Done(Reached),
+    /// No connection: nothing was sent.
+    Unreachable(String),
+    /// The node said no.
+    Refused(NodeId, Box<api::Error>),
+    /// The request may have been sent, and there is no answer that this client can rely on.
+    Unknown(ErrorKind),
+}
+
+/// How a round ended without success.
+enum Ending {
+    /// Another round would make no difference, or must not be.
+    Final(ErrorKind),
+    /// Another round may help.
+    Passing(ErrorKind),
+}
+
+/// What a refusal calls for.
+enum Reaction {
+    /// Ask the leader.
+    FollowLeader,
+    /// Ask another node.
+    GoElsewhere,
+    /// Ask again later.
+    ComeBack,
+    /// It is the answer.
+    TakeIt,
+}
+
+fn reaction(code: Code) -> Reaction {
+    match code {
+        Code::NotLeader => Reaction::FollowLeader,
+        Code::ReadFailed | Code::LeadershipLost | Code::ShuttingDown => Reaction::GoElsewhere,
+        Code::Overloaded => Reaction::ComeBack,
+        Code::NotFound
+        | Code::Mismatch
+        | Code::NotANumber
+        | Code::Overflow
+        | Code::TooLarge
+        | Code::BadRequest
+        | Code::WrongHello
+        | Code::DiskFull
+        | Code::Expired => Reaction::TakeIt,
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(options: &Options, router: Router) -> Driver {
+        let timeout = options.timeout;
+        let attempt_timeout = match options.attempt_timeout {
+            Some(attempt_timeout) => attempt_timeout.min(timeout),
+            None => timeout / 4,
+        };
+        Driver {
+            router,
+            dial: Dial {
+                cluster: options.cluster.clone(),
+                timeout: options.connect_timeout.min(timeout),
+            },
+            pin: options.pin,
+            follow_leader: options.follow_leader,
+            retry: options.retry,
+            timeout,
+            attempt_timeout: if options.retry { attempt_timeout } else { timeout },
+        }
+    }
+
+    /// Rounds until one succeeds, or no other may be tried.
+    pub(crate) async fn drive(&self, errand: &mut Errand<'_>) -> Result<Reached, ErrorKind> {
+        let mut rounds = 0;
+        loop {
+            let kind = match self.round(errand).await {
+                Ok(reached) => return Ok(reached),
+                Err(Ending::Final(kind)) => return Err(kind),
+                Err(Ending::Passing(kind)) => kind,
+            };
+            let next = Instant::now() + self.router.pause(rounds);
+            if !self.retry {
+                return Err(kind);
+            }
+            if next >= errand.deadline {
+                return Err(self.out_of_time(Some(kind)));
+            }
+            sleep_until(next).await;
+            rounds += 1;
+        }
+    }
+
+    /// Asks one node and no other.
+    pub(crate) async fn ask(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        errand: &Errand<'_>,
+    ) -> Result<Reached, ErrorKind> {
+        match self.attempt(endpoint, errand).await {
+            Attempt::Done(reached) => Ok(reached),
+            Attempt::Unreachable(reason) => Err(unreachable(vec![reason])),
+            Attempt::Refused(node, error) => Err(ErrorKind::Refused { node, error }),
+            Attempt::Unknown(kind) => Err(kind),
+        }
+    }
+
+    /// Asks each node at most once: the first one, then whom the answers point to.
+    async fn round(&self, errand: &mut Errand<'_>) -> Result<Reached, Ending> {
+        let mut asked = Vec::new();
+        let mut tried = Vec::new();
+        let mut last = None;
+        let mut next = self.first(errand.deadline).await?;
+        while let Some(endpoint) = next {
+            if Instant::now() >= errand.deadline {
+                let last = last.or_else(|| (!tried.is_empty()).then(|| unreachable(tried)));
+                return Err(Ending::Final(self.out_of_time(last)));
+            }
+            let attempt = self.attempt(&endpoint, errand).await;
+            asked.push(Arc::clone(&endpoint));
+            next = match attempt {
+                Attempt::Done(reached) => {
+                    self.on_done(&endpoint, errand);
+                    return Ok(reached);
+                }
+                Attempt::Unreachable(reason) => {
+                    self.router.forget(&endpoint);
+                    tried.push(reason);
+                    self.elsewhere(&asked)
+                }
+                Attempt::Refused(node, error) => {
+                    self.on_refused(errand, &endpoint, &asked, node, error, &mut last)?
+                }
+                Attempt::Unknown(kind) => {
+                    errand.exposed = true;
+                    self.router.forget(&endpoint);
+                    if !self.retry {
+                        return Err(Ending::Final(kind));
+                    }
+                    last = Some(kind);
+                    self.elsewhere(&asked)
+                }
+            };
+        }
+        Err(Ending::Passing(last.unwrap_or_else(|| unreachable(tried))))
+    }
+
+    fn on_done(&self, endpoint: &Arc<Endpoint>, errand: &Errand<'_>) {
+        match errand.task {
+            Task::Write(..) => self.router.prefer(endpoint),
+            Task::Read(_) | Task::Hello => self.router.prefer_for_now(endpoint),
+        }
+    }
+
+    /// Whom to ask after a refusal, if anyone.
+    fn on_refused(
+        &self,
+        errand: &mut Errand<'_>,
+        endpoint: &Arc<Endpoint>,
+        asked: &[Arc<Endpoint>],
+        node: NodeId,
+        error: Box<api::Error>,
+        last: &mut Option<ErrorKind>,
+    ) -> Result<Option<Arc<Endpoint>>, Ending> {
+        errand.exposed |= !error.code.is_definite();
+        let reaction = reaction(error.code);
+        let hinted = match reaction {
+            Reaction::FollowLeader if self.follow_leader => self.router.hinted(&error, asked),
+            Reaction::FollowLeader
+            | Reaction::GoElsewhere
+            | Reaction::ComeBack
+            | Reaction::TakeIt => None,
+        };
+        let kind = ErrorKind::Refused { node, error };
+        let next = match reaction {
+            Reaction::TakeIt => return Err(Ending::Final(kind)),
+            Reaction::FollowLeader if !self.follow_leader => return Err(Ending::Final(kind)),
+            Reaction::FollowLeader => {
+                self.router.forget(endpoint);
+                if let Some(leader) = &hinted {
+                    self.router.prefer(leader);
+                }
+                hinted.or_else(|| self.elsewhere(asked))
+            }
+            Reaction::GoElsewhere | Reaction::ComeBack if !self.retry => {
+                return Err(Ending::Final(kind));
+            }
+            Reaction::GoElsewhere => {
+                self.router.forget(endpoint);
+                self.elsewhere(asked)
+            }
+            Reaction::ComeBack => None,
+        };
+        *last = Some(kind);
+        Ok(next)
+    }
+
+    /// Another node, unless the client is pinned: then only a hint leads away.
+    fn elsewhere(&self, asked: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
+        match self.pin {
+            Some(_) => None,
+            None => self.router.other(asked),
+        }
+    }
+
+    /// The node to begin with.
+    async fn first(&self, deadline: Instant) -> Result<Option<Arc<Endpoint>>, Ending> {
+        let Some(node) = self.pin else { return Ok(self.router.first()) };
+        if let Some(endpoint) = self.router.node(node) {
+            return Ok(Some(endpoint));
+        }
+        self.find(node, deadline).await.map(Some)
+    }
+
+    /// Looks for the pinned node among the addresses whose node is not known.
+    async fn find(&self, node: NodeId, deadline: Instant) -> Result<Arc<Endpoint>, Ending> {
+        let mut tried = Vec::new();
+        for endpoint in self.router.all() {
+            if endpoint.node().is_none()
+                && let Err(reason) = self.connect(&endpoint, deadline).await
+            {
+                tried.push(reason);
+            }
+            if endpoint.node() == Some(node) {
+                return Ok(endpoint);
+            }
+        }
+        if !tried.is_empty() {
+            return Err(Ending::Passing(unreachable(tried)));
+        }
+        let known = self.router.all();
+        let known: Vec<String> = known
+            .iter()
+            .filter_map(|endpoint| Some(format!("{} at {}", endpoint.node()?, endpoint.addr())))
+            .collect();
+        Err(Ending::Final(ErrorKind::NoSuchNode { node, known: known.join(", ") }))
+    }
+
+    async fn connect(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        deadline: Instant,
+    ) -> Result<Arc<Connection>, String> {
+        if let Some(connection) = endpoint.up() {
+            return Ok(connection);
+        }
+        let connected = match timeout_at(deadline, endpoint.connect(&self.dial)).await {
+            Ok(connected) => connected,
+            Err(_) => Err("not connected in time".to_owned()),
+        };
+        connected.map_err(|reason| format!("{}: {reason}", endpoint.addr()))
+    }
+
+    async fn attempt(&self, endpoint: &Arc<Endpoint>, errand: &Errand<'_>) -> Attempt {
+        let connection = match self.connect(endpoint, errand.deadline).await {
+            Ok(connection) => connection,
+            Err(reason) => return Attempt::Unreachable(reason),
+        };
+        let (node, commit) = (connection.node(), connection.commit());
+        let (op, request, ack) = match errand.task {
+            Task::Hello => {
+                return Attempt::Done(Reached { node, commit, done: Done::default() });
+            }
+            Task::Read(op) => (op, None, None),
+            Task::Write(op, request, session) => (op, Some(request), session.map(Session::ack)),
+        };
+        let until = errand.deadline.min(Instant::now() + self.attempt_timeout);
+        let mut waiter = loop {
+            let reason = match connection.send(request, ack, op) {
+                Ok(waiter) => break waiter,
+                Err(Unsent::Full) if timeout_at(until, connection.room()).await.is_ok() => continue,
+                Err(Unsent::Full) => "too many requests wait for it already".to_owned(),
+                Err(Unsent::Closed) => connection.closed().unwrap_or_default(),
+            };
+            return Attempt::Unreachable(format!("{}: {reason}", endpoint.addr()));
+        };
+        match timeout_at(until, waiter.reply()).await {
+            Ok(Ok(Ok(done))) => Attempt::Done(Reached { node, commit, done }),
+            Ok(Ok(Err(Refusal::Known(error)))) => Attempt::Refused(node, error),
+            Ok(Ok(Err(Refusal::Unknown { code, message }))) => {
+                Attempt::Unknown(ErrorKind::UnknownCode { node, code, message })
+            }
+            Ok(Err(reason)) => {
+                let addr = endpoint.addr().to_owned();
+                Attempt::Unknown(ErrorKind::ConnectionLost { node, addr, reason })
+            }
+            Err(_) => {
+                // A node that says nothing at all may be cut off by a link that will never report it: the next call
+                // finds out by a connection of its own.
+                if waiter.node_is_silent() {
+                    endpoint.retire(&connection);
+                }
+                let waited = self.attempt_timeout;
+                Attempt::Unknown(ErrorKind::Timeout { waited, node: Some(node), last: None })
+            }
+        }
+    }
+
+    /// The deadline has passed; `last` is what kept the call from success.
+    fn out_of_time(&self, last: Option<ErrorKind>) -> ErrorKind {
+        let waited = self.timeout;
+        match last {
+            Some(kind @ ErrorKind::Unreachable { .. }) => kind,
+            Some(ErrorKind::Timeout { node, last, .. }) => {
+                ErrorKind::Timeout { waited, node, last }
+            }
+            Some(kind) => ErrorKind::Timeout { waited, node: None, last: Some(kind.to_string()) },
+            None => ErrorKind::Timeout { waited, node: None, last: None },
+        }
+    }
+}
+
+fn unreachable(tried: Vec<String>) -> ErrorKind {
+    ErrorKind::Unreachable { tried }
+}
