@@ -3,7 +3,7 @@
 //! *Basic* checks are true of any state; *delta* checks compare with the state before the step. All are cheap and stay
 //! on in release builds.
 
-use crate::effects::{Record, Role};
+use crate::effects::{Role, Send};
 use crate::log::Lookup;
 use crate::message::Message;
 use crate::node::{Node, RoleState};
@@ -36,7 +36,6 @@ impl Before {
     pub(crate) fn check_against(&self, node: &Node) {
         self.check_delta(node);
         check_basic(node);
-        check_effects(node);
     }
 
     fn check_delta(&self, node: &Node) {
@@ -100,31 +99,26 @@ fn check_basic(node: &Node) {
     }
 }
 
-/// The contract of `effects`, seen from the other side.
-fn check_effects(node: &Node) {
-    let write = node.out.write.as_ref();
-    let hard_state = write.is_some_and(|write| {
-        write.records.iter().any(|record| matches!(record, Record::HardState { .. }))
-    });
-    for send in &node.out.sends {
-        let promises = match &send.envelope.message {
-            Message::Vote { .. } => true,
-            Message::VoteReply { granted } => *granted,
-            Message::AppendAccepted { matched, .. } => *matched > node.synced,
-            Message::Append { prev, .. } => {
-                let known = node.log.lookup(prev.index);
-                assert_eq!(known, Lookup::Term(prev.term), "an append after an unknown entry");
-                false
-            }
-            Message::PreVote { .. }
-            | Message::PreVoteReply { .. }
-            | Message::AppendRejected { .. }
-            | Message::ReadIndex { .. }
-            | Message::ReadIndexReply { .. } => false,
-        };
-        assert!(
-            !promises || send.after.is_some() || (!hard_state && node.hard_state_is_durable()),
-            "a promise leaves before it is durable: {send:?}"
-        );
-    }
+/// The contract of `effects`, at the moment a message is handed out: what it promises is durable, or waited for.
+///
+/// Checked then and not after the step: later inputs of the same step may add to what is not durable.
+pub(crate) fn check_send(node: &Node, send: &Send) {
+    let kept = match &send.envelope.message {
+        Message::Vote { .. } | Message::VoteReply { granted: true } => node.hard_state_is_durable(),
+        Message::AppendAccepted { matched, .. } => {
+            *matched <= node.synced && node.hard_state_is_durable()
+        }
+        Message::Append { prev, .. } => {
+            let known = node.log.lookup(prev.index);
+            assert_eq!(known, Lookup::Term(prev.term), "an append after an unknown entry");
+            true
+        }
+        Message::VoteReply { granted: false }
+        | Message::PreVote { .. }
+        | Message::PreVoteReply { .. }
+        | Message::AppendRejected { .. }
+        | Message::ReadIndex { .. }
+        | Message::ReadIndexReply { .. } => true,
+    };
+    assert!(kept || send.after.is_some(), "a promise leaves before it is durable: {send:?}");
 }

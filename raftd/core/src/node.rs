@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::effects::{Answer, Effects, Event, Outcome, Record, Role, Send, Token, Write, WriteSeq};
-use crate::invariants::Before;
+use crate::invariants::{Before, check_send};
 use crate::kv::{Command, Limits, Store};
 use crate::log::Log;
 use crate::membership::Configuration;
@@ -495,8 +495,7 @@ impl Node {
 
     /// Sends a message that promises nothing about this node's disk.
     pub(crate) fn send_now(&mut self, to: NodeId, message: Message) {
-        let envelope = Envelope { from: self.options.id, to, term: self.term, message };
-        self.out.sends.push(Send { envelope, after: None });
+        self.send(to, message, None);
     }
 
     /// Sends a message once everything that this node has decided so far is durable (Thesis §3.8).
@@ -508,8 +507,14 @@ impl Node {
         } else {
             Some(self.last_seq)
         };
+        self.send(to, message, after);
+    }
+
+    fn send(&mut self, to: NodeId, message: Message, after: Option<WriteSeq>) {
         let envelope = Envelope { from: self.options.id, to, term: self.term, message };
-        self.out.sends.push(Send { envelope, after });
+        let send = Send { envelope, after };
+        check_send(self, &send);
+        self.out.sends.push(send);
     }
 
     pub(crate) fn answer(&mut self, token: Token, outcome: Outcome) {
