@@ -37,4 +37,6 @@ mod progress;
 mod read_index;
 mod replication;
 mod rng;
+#[cfg(test)]
+mod tests;
 pub mod types;

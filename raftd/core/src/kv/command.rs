@@ -74,6 +74,19 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The key that it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Op::Put { key, .. }
+            | Op::Delete { key }
+            | Op::Cas { key, .. }
+            | Op::Append { key, .. }
+            | Op::Incr { key, .. } => key,
+        }
+    }
+}
+
 /// `client:seq`, the name of a request for all time.
 ///
 /// A client's name may end in `@INDEX`, the *birth index*: a commit index that the client had seen before its first

@@ -1,0 +1,352 @@
+//! A cluster in memory: nodes, a network, a disk and a clock for each node. Nothing happens by itself; whoever holds
+//! the cluster decides what happens next, so that any schedule can be played.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::disk::{Contents, Disk};
+use super::notation;
+use super::safety::{Request, Safety};
+use crate::effects::{Answer, Effects, Send, Token};
+use crate::kv::{Command, Limits};
+use crate::message::Envelope;
+use crate::node::{Input, Node, Options, Recovered};
+use crate::types::{NodeId, Time};
+
+/// Nodes 1 to `nodes`, and all that lies between them.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// What all nodes are told alike.
+    options: Options,
+    members: Vec<Member>,
+    /// Messages on their way, the oldest first.
+    pub(super) network: Vec<Envelope>,
+    /// Links, from and to, on which everything is lost.
+    cut: BTreeSet<(NodeId, NodeId)>,
+    /// Answers that nobody has fetched yet.
+    pub(super) answers: Vec<(NodeId, Answer)>,
+    /// What must never happen.
+    pub(super) safety: Safety,
+    /// If wanted, what happens, line by line.
+    pub(super) trace: Option<Vec<String>>,
+    /// Requests without an answer, with the node that was asked.
+    pub(super) waiting: BTreeMap<Token, (NodeId, Request)>,
+    last_token: Token,
+    /// Kept between steps for its memory.
+    effects: Effects,
+}
+
+/// A node and what is its own.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// `None` while crashed.
+    pub(super) node: Option<Node>,
+    /// Its own clock: no two need agree, not even on how fast time goes.
+    pub(super) clock: Time,
+    pub(super) disk: Disk,
+    /// Messages that wait for a write.
+    held: Vec<Send>,
+    /// How often it was started.
+    starts: u64,
+}
+
+/// What tests like to vary.
+pub(super) fn options(nodes: u64, seed: u64) -> Options {
+    Options {
+        id: 1,
+        voters: (1..=nodes).collect(),
+        heartbeat: Time::from_millis(100),
+        election_timeout_min: Time::from_secs(1),
+        election_timeout_max: Time::from_secs(2),
+        append_bytes_max: 10_000,
+        inflight_messages_max: 4,
+        uncommitted_bytes_max: 100_000,
+        limits: Limits::default(),
+        seed,
+    }
+}
+
+impl Cluster {
+    /// A cluster in which every node starts with an empty disk.
+    pub(super) fn new(options: Options) -> Cluster {
+        let nodes = options.voters.len();
+        let mut cluster = Cluster {
+            members: Vec::with_capacity(nodes),
+            network: Vec::new(),
+            cut: BTreeSet::new(),
+            answers: Vec::new(),
+            safety: Safety::new(nodes, options.limits),
+            trace: None,
+            waiting: BTreeMap::new(),
+            last_token: 0,
+            effects: Effects::default(),
+            options,
+        };
+        for id in cluster.ids() {
+            let mut member = Member {
+                node: None,
+                clock: Time::ZERO,
+                disk: Disk::default(),
+                held: Vec::new(),
+                starts: 0,
+            };
+            member.start(id, &cluster.options, Recovered::default());
+            cluster.members.push(member);
+        }
+        cluster
+    }
+
+    /// All nodes, up or down.
+    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        1..=u64::try_from(self.options.voters.len()).expect("small")
+    }
+
+    pub(super) fn member(&self, id: NodeId) -> &Member {
+        &self.members[slot(id)]
+    }
+
+    pub(super) fn member_mut(&mut self, id: NodeId) -> &mut Member {
+        &mut self.members[slot(id)]
+    }
+
+    /// The node, if it is up.
+    pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.member(id).node.as_ref()
+    }
+
+    /// Gives the node its inputs, if it is up, and its effects to the world.
+    pub(super) fn step(&mut self, id: NodeId, inputs: impl IntoIterator<Item = Input>) {
+        let member = &mut self.members[slot(id)];
+        let Some(node) = &mut member.node else { return };
+        let before = self.trace.is_some().then(|| node.view());
+        let mut effects = std::mem::take(&mut self.effects);
+        node.step(member.clock, inputs, &mut effects);
+        let view = node.view();
+        if let Some(trace) = &mut self.trace {
+            trace.extend(
+                effects.events.iter().map(|event| format!("  {}", notation::event(id, event))),
+            );
+            trace.extend(
+                effects.write.iter().map(|write| format!("  {}", notation::write(id, write))),
+            );
+        }
+        if let Some(write) = effects.write.take() {
+            self.safety.on_write(id, &write, &member.disk.written);
+            member.disk.write(write);
+        }
+        for send in effects.sends.drain(..) {
+            self.send(send);
+        }
+        let disks = self.members.iter().map(|member| &member.disk);
+        self.safety.on_step(&view, &disks);
+        if let (Some(trace), Some(before)) = (&mut self.trace, before) {
+            trace.extend(notation::progress(&before, &view).map(|line| format!("  {line}")));
+        }
+        for answer in effects.answers.drain(..) {
+            let request = self.waiting.remove(&answer.token).map(|(_, request)| request);
+            let request = request.expect("each request is answered once");
+            self.safety.on_answer(&request, &answer.outcome);
+            if let Some(trace) = &mut self.trace {
+                trace.push(format!("  {}", notation::answer(id, &request, &answer.outcome)));
+            }
+            self.answers.push((id, answer));
+        }
+        effects.clear();
+        self.effects = effects;
+    }
+
+    /// A client's write, asked of a node that is up.
+    pub(super) fn propose(&mut self, id: NodeId, command: Command) -> Token {
+        let request = self.safety.on_write_request(&command.request);
+        let token = self.ask(id, request);
+        self.step(id, [Input::Propose { token, command }]);
+        token
+    }
+
+    /// A client's read, asked of a node that is up.
+    pub(super) fn read(&mut self, id: NodeId, key: &str, stale: bool) -> Token {
+        let key = key.to_owned();
+        let request = self.safety.on_read_request(key.clone(), stale);
+        let token = self.ask(id, request);
+        let input =
+            if stale { Input::StaleRead { token, key } } else { Input::Read { token, key } };
+        self.step(id, [input]);
+        token
+    }
+
+    fn ask(&mut self, id: NodeId, request: Request) -> Token {
+        assert!(self.node(id).is_some(), "n{id} is down");
+        self.last_token += 1;
+        self.waiting.insert(self.last_token, (id, request));
+        self.last_token
+    }
+
+    /// Lets a message leave, at once or when its write is durable.
+    fn send(&mut self, send: Send) {
+        let from = send.envelope.from;
+        let waits = send.after.is_some_and(|seq| !self.member(from).disk.is_durable(seq));
+        if let Some(trace) = &mut self.trace {
+            let mut line = format!("  {}", notation::envelope(&send.envelope));
+            if let (Some(seq), true) = (send.after, waits) {
+                write!(line, " (after w{seq})").expect("memory is there");
+            } else if self.cut.contains(&(from, send.envelope.to)) {
+                line += " (lost)";
+            }
+            trace.push(line);
+        }
+        if waits {
+            self.member_mut(from).held.push(send);
+        } else {
+            self.leave(send.envelope);
+        }
+    }
+
+    fn leave(&mut self, envelope: Envelope) {
+        self.safety.on_leave(&envelope);
+        if !self.cut.contains(&(envelope.from, envelope.to)) {
+            self.network.push(envelope);
+        }
+    }
+
+    /// Moves the node's clock to when it wants to be woken, and wakes it.
+    pub(super) fn time_out(&mut self, id: NodeId) {
+        let member = self.member_mut(id);
+        let Some(node) = &member.node else { return };
+        let deadline = node.deadline();
+        assert!(deadline < Time::MAX, "n{id} waits for nothing");
+        member.clock = member.clock.max(deadline);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("n{id} times out"));
+        }
+        self.step(id, [Input::Tick]);
+    }
+
+    /// Gives the message at this place in the network to its receiver.
+    pub(super) fn deliver(&mut self, at: usize) {
+        let envelope = self.network.remove(at);
+        self.receive(envelope.to, vec![envelope]);
+    }
+
+    /// Gives messages to their receiver, in one step.
+    pub(super) fn receive(&mut self, to: NodeId, envelopes: Vec<Envelope>) {
+        if let Some(trace) = &mut self.trace {
+            trace.extend(envelopes.iter().map(notation::envelope));
+            if self.members[slot(to)].node.is_none() {
+                trace.push(format!("  n{to} is down"));
+            }
+        }
+        self.step(to, envelopes.into_iter().map(Input::Peer));
+    }
+
+    /// Makes the node's oldest `count` pending writes durable, tells it so, and lets go the messages that waited.
+    pub(super) fn sync(&mut self, id: NodeId, count: usize) {
+        let member = self.member_mut(id);
+        let Some((term, seq)) = member.disk.sync(count) else { return };
+        let held = std::mem::take(&mut member.held);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("n{id} has w{seq} on disk"));
+        }
+        for send in held {
+            if send.after.is_some_and(|after| after > seq) {
+                self.member_mut(id).held.push(send);
+            } else {
+                self.leave(send.envelope);
+            }
+        }
+        self.step(id, [Input::Durable { term, seq }]);
+    }
+
+    /// Stops the node. Of what it had not synced, the first `survivors` records reach the disk nevertheless.
+    pub(super) fn crash(&mut self, id: NodeId, survivors: usize) {
+        let member = self.member_mut(id);
+        member.node = None;
+        member.held.clear();
+        drop(member.disk.crash(survivors));
+        self.waiting.retain(|_, (asked, _)| *asked != id);
+        self.safety.on_crash(id);
+    }
+
+    /// Starts a crashed node with what its disk holds.
+    pub(super) fn restart(&mut self, id: NodeId) {
+        let options = self.options.clone();
+        let member = self.member_mut(id);
+        assert!(member.node.is_none(), "n{id} is up");
+        let recovered = member.disk.crash(0);
+        member.start(id, &options, recovered);
+    }
+
+    /// Restarts the node with a disk that some earlier life might have left.
+    pub(super) fn set_disk(&mut self, id: NodeId, contents: Contents) {
+        self.crash(id, 0);
+        self.safety.on_old_log(&contents);
+        self.member_mut(id).disk = Disk::holding(contents);
+        self.restart(id);
+    }
+
+    /// Loses all that is and will be on its way from one node to the other.
+    pub(super) fn cut(&mut self, from: NodeId, to: NodeId) {
+        self.cut.insert((from, to));
+        self.network.retain(|envelope| (envelope.from, envelope.to) != (from, to));
+    }
+
+    /// Repairs all links.
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Delivers and syncs all there is, and what follows from it, without letting time pass.
+    pub(super) fn stabilize(&mut self) {
+        for _ in 0..100_000 {
+            let dirty = self.ids().find(|&id| self.member(id).disk.is_dirty());
+            if let Some(id) = dirty {
+                self.sync(id, usize::MAX);
+            } else if self.network.is_empty() {
+                return;
+            } else {
+                self.deliver(0);
+            }
+        }
+        panic!("the nodes never stop talking");
+    }
+
+    /// Lets time pass alike for all nodes, while everything is delivered and synced at once.
+    pub(super) fn run_for(&mut self, duration: Time) {
+        let mut left = duration;
+        self.stabilize();
+        while let Some((id, wait)) = self.next_deadline().filter(|&(_, wait)| wait <= left) {
+            self.pass(wait);
+            left -= wait;
+            self.time_out(id);
+            self.stabilize();
+        }
+        self.pass(left);
+    }
+
+    /// Who has to be woken next, and in how long.
+    pub(super) fn next_deadline(&self) -> Option<(NodeId, Time)> {
+        let wait = |id| {
+            let member = self.member(id);
+            let deadline = member.node.as_ref()?.deadline();
+            Some((id, deadline.saturating_sub(member.clock)))
+        };
+        self.ids().filter_map(wait).min_by_key(|&(_, wait)| wait)
+    }
+
+    /// Moves all clocks, waking nobody.
+    pub(super) fn pass(&mut self, duration: Time) {
+        self.members.iter_mut().for_each(|member| member.clock += duration);
+    }
+}
+
+impl Member {
+    fn start(&mut self, id: NodeId, options: &Options, recovered: Recovered) {
+        self.starts += 1;
+        let seed = options.seed.wrapping_mul(1_000_003).wrapping_add(id * 1_009 + self.starts);
+        let options = Options { id, seed, ..options.clone() };
+        self.node = Some(Node::new(self.clock, options, recovered));
+    }
+}
+
+fn slot(id: NodeId) -> usize {
+    usize::try_from(id - 1).expect("small")
+}
