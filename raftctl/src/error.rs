@@ -192,3 +192,88 @@ fn code_name(code: Code) -> &'static str {
         Code::ShuttingDown => "shutting_down",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CODES: [Code; 14] = [
+        Code::NotFound,
+        Code::Mismatch,
+        Code::NotANumber,
+        Code::Overflow,
+        Code::TooLarge,
+        Code::BadRequest,
+        Code::WrongHello,
+        Code::NotLeader,
+        Code::Overloaded,
+        Code::DiskFull,
+        Code::ReadFailed,
+        Code::Expired,
+        Code::LeadershipLost,
+        Code::ShuttingDown,
+    ];
+
+    fn refused(code: Code) -> ErrorKind {
+        let error = Box::new(api::Error {
+            code,
+            message: "why".to_owned(),
+            index: None,
+            actual: None,
+            leader: None,
+            leader_client: None,
+            served: None,
+        });
+        ErrorKind::Refused { node: 1, error }
+    }
+
+    fn others() -> [ErrorKind; 6] {
+        [
+            ErrorKind::UnknownCode { node: 1, code: "tired".to_owned(), message: String::new() },
+            ErrorKind::Unreachable { tried: Vec::new() },
+            ErrorKind::ConnectionLost { node: 1, addr: String::new(), reason: String::new() },
+            ErrorKind::Timeout { waited: Duration::ZERO, node: None, last: None },
+            ErrorKind::NoSuchNode { node: 1, known: String::new() },
+            ErrorKind::Invalid { what: String::new(), code: Code::TooLarge },
+        ]
+    }
+
+    #[test]
+    fn code_is_named_as_on_the_wire() {
+        for code in CODES {
+            let wire = serde_json::to_string(&code).unwrap();
+            assert_eq!(format!("{:?}", code_name(code)), wire);
+        }
+    }
+
+    #[test]
+    fn error_of_a_request_never_exposed_is_definite() {
+        for kind in CODES.map(refused).into_iter().chain(others()) {
+            assert!(Error::new(kind, None, false).is_definite());
+        }
+    }
+
+    #[test]
+    fn error_of_an_exposed_write_is_definite_only_if_it_settles_all_attempts() {
+        let settles: Vec<Code> = CODES
+            .into_iter()
+            .filter(|code| Error::new(refused(*code), None, true).is_definite())
+            .collect();
+        let expected =
+            [Code::NotFound, Code::Mismatch, Code::NotANumber, Code::Overflow, Code::TooLarge];
+        assert_eq!(settles, expected);
+        for kind in others() {
+            assert!(!Error::new(kind, None, true).is_definite());
+        }
+    }
+
+    #[test]
+    fn indefinite_error_says_so() {
+        let kind = refused(Code::LeadershipLost);
+        assert_eq!(
+            Error::new(kind.clone(), None, true).to_string(),
+            "node 1: why; the write may or may not have taken effect"
+        );
+        assert_eq!(Error::new(kind, None, false).to_string(), "node 1: why");
+    }
+}

@@ -1,1 +1,6 @@
-//! Tests against real processes.
+//! `raftctl` from outside: the library and the command, against scripted nodes and real ones.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod client;
+mod fake;
