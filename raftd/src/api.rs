@@ -243,6 +243,33 @@ pub enum Code {
     ShuttingDown,
 }
 
+impl Error {
+    /// An error that needs no more than words.
+    pub fn new(code: Code, message: impl Into<String>) -> Error {
+        Error {
+            code,
+            message: message.into(),
+            index: None,
+            actual: None,
+            leader: None,
+            leader_client: None,
+            served: None,
+        }
+    }
+}
+
+impl Response {
+    /// The request was carried out.
+    pub fn done(tag: u64, done: Done) -> Response {
+        Response { tag, ok: Some(done), error: None }
+    }
+
+    /// It was not, or may not have been.
+    pub fn refusal(tag: u64, error: Error) -> Response {
+        Response { tag, ok: None, error: Some(error) }
+    }
+}
+
 impl Code {
     /// Whether the request has certainly not taken effect, and never will by this attempt.
     pub fn is_definite(self) -> bool {

@@ -3,4 +3,7 @@
 pub mod api;
 pub mod codec;
 pub mod config;
+mod net;
+pub mod server;
+mod status;
 pub mod storage;

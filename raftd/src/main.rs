@@ -1,3 +1,182 @@
 //! The `raftd` command.
 
-fn main() {}
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use anyhow::Context as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, ValueEnum};
+use raftd::config::Cluster;
+use raftd::server::{self, Setup};
+use tracing_subscriber::EnvFilter;
+
+const EXAMPLE: &str = r#"A cluster of three on one machine. cluster.toml:
+
+  cluster = "demo"
+
+  [[node]]
+  id = 1
+  peer = "127.0.0.1:7101"      # other nodes connect here
+  client = "127.0.0.1:7201"    # clients connect here
+
+  [[node]]
+  id = 2
+  peer = "127.0.0.1:7102"
+  client = "127.0.0.1:7202"
+
+  [[node]]
+  id = 3
+  peer = "127.0.0.1:7103"
+  client = "127.0.0.1:7203"
+
+Start each node in a terminal of its own, then talk to them:
+
+  raftd --config cluster.toml --id 1 --data data/1
+  raftd --config cluster.toml --id 2 --data data/2
+  raftd --config cluster.toml --id 3 --data data/3
+  raftctl --config cluster.toml put greeting hello
+
+Optional in cluster.toml, with the defaults:
+
+  heartbeat_ms = 50
+  election_timeout_ms = [150, 300]
+
+Exit codes:
+  0  stopped by SIGTERM or SIGINT: everything acknowledged is on disk
+  1  cannot start or go on: disk, fsync, damaged data, data directory in use, port in use
+  2  wrong usage or cluster file
+  A broken invariant aborts the process (SIGABRT): a replica may stop, but not lie.
+
+RUST_LOG sets what is logged to stderr (default: info)."#;
+
+/// One node of a small Raft key-value store that keeps its log in plain files.
+#[derive(Debug, Parser)]
+#[command(name = "raftd", version, after_help = EXAMPLE)]
+struct Args {
+    /// The cluster file: who the members are
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Which member of the cluster this node is
+    #[arg(long, value_name = "N")]
+    id: u64,
+
+    /// Where this node keeps its data; created if it does not exist
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+
+    /// Listen elsewhere than the cluster file says: peer=IP:PORT or client=IP:PORT; port 0 takes any free one
+    #[arg(long, value_name = "PORT=IP:PORT")]
+    listen: Vec<Listen>,
+
+    /// How to log
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// One `--listen`.
+#[derive(Clone, Copy, Debug)]
+enum Listen {
+    Peer(SocketAddr),
+    Client(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        let expected = "expected peer=IP:PORT or client=IP:PORT, such as client=127.0.0.1:7201";
+        let (port, address) = text.split_once('=').ok_or(expected)?;
+        let address =
+            address.parse().map_err(|_| format!("{address:?} is not IP:PORT; {expected}"))?;
+        match port {
+            "peer" => Ok(Listen::Peer(address)),
+            "client" => Ok(Listen::Client(address)),
+            _ => Err(expected.to_owned()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let setup = match setup(&args) {
+        Ok(setup) => setup,
+        Err(error) => {
+            eprintln!("raftd: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    start_logging(args.log_format);
+    abort_on_panic();
+    match server::run(setup) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            tracing::error!(
+                event = "failed",
+                node = args.id,
+                error = format!("{error:#}"),
+                "cannot go on"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the arguments mean, once they and the cluster file are found to be in order.
+fn setup(args: &Args) -> anyhow::Result<Setup> {
+    let cluster = Cluster::load(&args.config)?;
+    let member = cluster.member(args.id).with_context(|| {
+        let ids: Vec<String> = cluster.nodes.iter().map(|node| node.id.to_string()).collect();
+        let file = args.config.display();
+        format!("--id {}: {file} has no such node; it has {}", args.id, ids.join(", "))
+    })?;
+    let (mut peer, mut client) = (None, None);
+    for listen in &args.listen {
+        let (name, slot, address) = match listen {
+            Listen::Peer(address) => ("peer", &mut peer, *address),
+            Listen::Client(address) => ("client", &mut client, *address),
+        };
+        anyhow::ensure!(slot.is_none(), "--listen {name}=… is given twice; give it once");
+        *slot = Some(address);
+    }
+    let (peer, client) = (peer.unwrap_or(member.peer), client.unwrap_or(member.client));
+    for (name, address) in [("peer", peer), ("client", client)] {
+        anyhow::ensure!(
+            address.ip().is_loopback(),
+            "refusing to listen for {name}s on {address}: peers and clients are not authenticated, so that anyone \
+             who reaches this port could read and write everything; listen on a loopback address such as \
+             127.0.0.1, and put a tunnel with authentication in front of it if others must get here"
+        );
+    }
+    Ok(Setup { id: args.id, data: args.data.clone(), peer, client, cluster })
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
+    }
+}
+
+/// A replica may stop, but not lie: after a panic, in whichever thread, nothing may go on.
+fn abort_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(event = "panic", place, reason = ?message, "a broken invariant: aborting");
+        std::process::abort();
+    }));
+}

@@ -1,0 +1,112 @@
+//! What this node says to other members: one connection to each, dialled again whenever it ends.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft_core::types::NodeId;
+use socket2::SockRef;
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::{Context, Event};
+use crate::api;
+use crate::codec::{self, PeerHello};
+
+/// How long to wait between attempts, at first and at most.
+const RETRY_MIN: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
+/// How long an attempt may take.
+const DIAL_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A connection that lasted this long was a good one: the next attempts start quickly again.
+const GOOD_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes that stay unacknowledged for this long end the connection. The kernel's own patience with a dead path grows to
+/// minutes, and then it would be minutes until members talk again.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(3);
+
+/// Most of what the other side says before it hangs up on us, bytes: the reason, if it has one.
+const LAST_WORDS_BYTES_MAX: usize = 4096;
+
+/// Whom to dial.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkTo {
+    /// The member.
+    pub(crate) node: NodeId,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Rung when the member has dialled us: it is up, so dial now.
+    pub(crate) bell: Arc<Notify>,
+}
+
+/// Keeps a connection to a member, for ever.
+pub(crate) async fn keep_link(to: LinkTo, context: Context) -> Infallible {
+    let mut retry = RETRY_MIN;
+    let mut told = String::new();
+    loop {
+        let end = match timeout(DIAL_PATIENCE, dial(&to, &context)).await {
+            Ok(Ok((reader, writer))) => {
+                // Sending fails only when the event loop has ended, and the process with it.
+                context.events.send(Event::LinkUp { to: to.node, writer }).await.ok();
+                let last_words = hang_on(reader, &mut retry).await;
+                context.events.send(Event::LinkDown { to: to.node }).await.ok();
+                last_words
+            }
+            Ok(Err(error)) => format!("cannot connect: {error}"),
+            Err(_) => format!("cannot connect within {} ms", DIAL_PATIENCE.as_millis()),
+        };
+        // Once for each reason, not once for each attempt.
+        if end != told {
+            tracing::info!(event = "link_down", node = context.node, to = to.node, address = %to.address, reason = end);
+            told = end;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(retry) => retry = (retry * 2).min(RETRY_MAX),
+            () = to.bell.notified() => retry = RETRY_MIN,
+        }
+    }
+}
+
+async fn dial(to: &LinkTo, context: &Context) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+    let stream = TcpStream::connect(to.address).await?;
+    SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    let (reader, mut writer) = super::split(stream)?;
+    let mut line = Vec::new();
+    let cluster = context.cluster.to_string();
+    let hello = PeerHello { protocol: api::PROTOCOL, cluster, from: context.node, to: to.node };
+    codec::encode_hello(&hello, &mut line);
+    writer.write_all(&line).await?;
+    Ok((reader, writer))
+}
+
+/// Waits until the connection ends, and says why. The other side has nothing to say on it but why it hangs up.
+async fn hang_on(mut reader: OwnedReadHalf, retry: &mut Duration) -> String {
+    let mut words = Vec::new();
+    let until_end = async {
+        while words.len() < LAST_WORDS_BYTES_MAX {
+            match reader.read_buf(&mut words).await {
+                Ok(1..) => {}
+                Ok(0) => break,
+                Err(error) => return format!("connection lost: {error}"),
+            }
+        }
+        match serde_json::from_slice::<api::Response>(&words) {
+            Ok(api::Response { error: Some(error), .. }) => format!("refused: {}", error.message),
+            Ok(_) | Err(_) => "connection closed".to_owned(),
+        }
+    };
+    let mut until_end = std::pin::pin!(until_end);
+    if let Ok(end) = timeout(GOOD_AFTER, &mut until_end).await {
+        return end;
+    }
+    *retry = RETRY_MIN;
+    until_end.await
+}

@@ -1,0 +1,159 @@
+//! What the core says of a request, in the words of the client protocol.
+
+use raft_core::effects::{Outcome, Role};
+use raft_core::kv::{Output, Refusal, Written};
+use raft_core::types::{NodeId, Term};
+
+use crate::api::{Code, Done, Error, Response, Served};
+use crate::config::Cluster;
+
+/// What this node takes itself for while it answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standpoint {
+    pub(super) node: NodeId,
+    pub(super) role: Role,
+    pub(super) term: Term,
+}
+
+/// The answer to the request with this tag.
+pub(super) fn response(
+    tag: u64,
+    outcome: Outcome,
+    standpoint: Standpoint,
+    cluster: &Cluster,
+) -> Response {
+    let refused = |code, message: &str| Response::refusal(tag, Error::new(code, message));
+    match outcome {
+        Outcome::Written(Written { index, result: Ok(output) }) => {
+            let (length, number) = match output {
+                Output::Done => (None, None),
+                Output::Length(length) => (Some(length), None),
+                Output::Number(number) => (None, Some(number)),
+            };
+            Response::done(tag, Done { index: Some(index), length, number, ..Done::default() })
+        }
+        Outcome::Written(Written { index, result: Err(refusal) }) => {
+            Response::refusal(tag, Error { index: Some(index), ..refusal_error(refusal) })
+        }
+        Outcome::Read { value, index } => {
+            let Standpoint { node, role, term } = standpoint;
+            let served = Some(Served { node, role: role.name().to_owned(), term });
+            let index = Some(index);
+            match value {
+                Some(_) => Response::done(tag, Done { index, value, served, ..Done::default() }),
+                None => Response::refusal(
+                    tag,
+                    Error { index, served, ..Error::new(Code::NotFound, "no such key") },
+                ),
+            }
+        }
+        Outcome::NotLeader { leader } => {
+            Response::refusal(tag, not_leader(standpoint, leader, cluster))
+        }
+        Outcome::Overloaded => refused(
+            Code::Overloaded,
+            "too many writes wait to be committed; nothing was done, try again",
+        ),
+        Outcome::LeadershipLost => refused(
+            Code::LeadershipLost,
+            "leadership was lost before the write was committed; it may or may not take effect",
+        ),
+        Outcome::ReadFailed => refused(
+            Code::ReadFailed,
+            "no quorum confirmed the read in time; ask again, or another node",
+        ),
+    }
+}
+
+fn not_leader(standpoint: Standpoint, leader: Option<NodeId>, cluster: &Cluster) -> Error {
+    let node = standpoint.node;
+    let message = match leader {
+        Some(leader) => format!("node {node} does not lead; node {leader} does"),
+        None => format!("node {node} does not lead, and knows no leader now; try again"),
+    };
+    let member = leader.and_then(|leader| cluster.member(leader));
+    let leader_client = member.map(|member| member.client.to_string());
+    Error { leader, leader_client, ..Error::new(Code::NotLeader, message) }
+}
+
+fn refusal_error(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::NotFound => Error::new(Code::NotFound, "no such key"),
+        Refusal::Mismatch { actual } => {
+            Error { actual, ..Error::new(Code::Mismatch, "the value is another") }
+        }
+        Refusal::NotANumber => {
+            Error::new(Code::NotANumber, "the value is not a decimal 64-bit integer")
+        }
+        Refusal::Overflow => Error::new(Code::Overflow, "the sum does not fit 64 bits"),
+        Refusal::TooLarge => Error::new(Code::TooLarge, "the value would become too long"),
+        Refusal::Expired => Error::new(
+            Code::Expired,
+            "the session has expired: whether this request took effect earlier cannot be told any more, \
+             and it will not be applied now",
+        ),
+        Refusal::BadBirth => Error::new(
+            Code::BadRequest,
+            "the client's name ends in @INDEX with an index that lies in the future; use one that a hello gave",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::net::encode_line;
+
+    /// The answer's line.
+    fn line(outcome: Outcome) -> String {
+        let text = "cluster = \"demo\"\n[[node]]\nid = 3\npeer = \"127.0.0.1:7103\"\nclient = \"127.0.0.1:7203\"";
+        let cluster = Cluster::parse(Path::new("c.toml"), text).unwrap();
+        let standpoint = Standpoint { node: 2, role: Role::Follower, term: 5 };
+        let mut line = Vec::new();
+        encode_line(&response(1, outcome, standpoint, &cluster), &mut line);
+        String::from_utf8(line).unwrap()
+    }
+
+    fn check(outcome: Outcome, expected: &str) {
+        assert_eq!(line(outcome), format!("{expected}\n"));
+    }
+
+    fn written(result: Result<Output, Refusal>) -> Outcome {
+        Outcome::Written(Written { index: 9, result })
+    }
+
+    #[test]
+    fn write_is_answered_with_its_index() {
+        check(written(Ok(Output::Done)), r#"{"tag":1,"ok":{"index":9}}"#);
+        check(written(Ok(Output::Length(4))), r#"{"tag":1,"ok":{"index":9,"length":4}}"#);
+        check(written(Ok(Output::Number(-4))), r#"{"tag":1,"ok":{"index":9,"number":-4}}"#);
+    }
+
+    #[test]
+    fn refused_write_keeps_index_and_cause() {
+        check(
+            written(Err(Refusal::Mismatch { actual: Some("a".to_owned()) })),
+            r#"{"tag":1,"error":{"code":"mismatch","message":"the value is another","index":9,"actual":"a"}}"#,
+        );
+        assert!(line(written(Err(Refusal::Expired))).contains(r#""code":"expired""#));
+    }
+
+    #[test]
+    fn read_says_who_served_it_whether_or_not_there_is_a_value() {
+        let served = r#""served":{"node":2,"role":"follower","term":5}"#;
+        let read =
+            |value: Option<&str>| Outcome::Read { value: value.map(str::to_owned), index: 8 };
+        check(read(Some("v")), &format!(r#"{{"tag":1,"ok":{{"index":8,"value":"v",{served}}}}}"#));
+        let error = r#""code":"not_found","message":"no such key","index":8"#;
+        check(read(None), &format!(r#"{{"tag":1,"error":{{{error},{served}}}}}"#));
+    }
+
+    #[test]
+    fn not_leader_points_to_the_leader() {
+        let hint = line(Outcome::NotLeader { leader: Some(3) });
+        assert!(hint.contains(r#""leader":3,"leader_client":"127.0.0.1:7203""#), "{hint}");
+        assert!(!line(Outcome::NotLeader { leader: None }).contains("leader_client"));
+    }
+}
