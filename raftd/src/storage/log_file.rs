@@ -1,22 +1,181 @@
-//! Appends to the newest segment.
+//! Appends to the newest segment, and begins new ones.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use raft_core::effects::Write;
 
-use super::Error;
+use super::directory::{Directory, Lock, open_segment};
+use super::sequence::{Position, Sequence};
+use super::walk::Tail;
+use super::{Error, Options};
+use crate::codec;
+
+/// A buffer that a rare large batch has made larger than this is given back.
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
 /// The log, open for appending. Holds the directory's lock until it is dropped.
 #[derive(Debug)]
-pub struct LogFile {}
+pub struct LogFile {
+    directory: Directory,
+    _lock: Lock,
+    options: Options,
+    /// The newest segment.
+    file: File,
+    path: PathBuf,
+    number: u64,
+    /// Up to here the segment holds durable batches.
+    end: u64,
+    /// The segment's length: from `end` on it is padding.
+    length: u64,
+    /// The next batch, encoded. Starts with the line end that the last batch lacks, if it lacks one.
+    buffer: Vec<u8>,
+    /// Records in the buffer.
+    records: u64,
+    /// What the records lead to, those in the buffer included.
+    sequence: Sequence,
+    /// What the durable records lead to.
+    durable: Position,
+}
 
 impl LogFile {
-    /// Takes the records into the buffer; durable after [`LogFile::sync`].
-    pub fn append(&mut self, write: &Write) {
-        let _ = write;
-        unimplemented!()
+    /// Goes on where the log ends, after cutting what is torn.
+    pub(super) fn adopt(
+        directory: Directory,
+        lock: Lock,
+        options: Options,
+        tail: &Tail,
+        sequence: Sequence,
+    ) -> Result<LogFile, Error> {
+        let file = open_segment(&tail.path)?;
+        readopt(&file, tail)?;
+        directory.publish_node_file(tail.number)?;
+        directory.sync()?;
+        let buffer = if tail.batch_ended { Vec::new() } else { vec![b'\n'] };
+        Ok(LogFile {
+            directory,
+            _lock: lock,
+            options,
+            file,
+            path: tail.path.clone(),
+            number: tail.number,
+            end: tail.end,
+            length: tail.end,
+            buffer,
+            records: 0,
+            durable: sequence.position(),
+            sequence,
+        })
     }
 
-    /// Writes the buffer out and makes it durable.
-    pub fn sync(&mut self) -> Result<(), Error> {
-        unimplemented!()
+    /// Takes the records into the buffer; durable after [`LogFile::sync`].
+    ///
+    /// Panics on a record that cannot follow those before: a node must not write what it could not read again.
+    pub fn append(&mut self, write: &Write) {
+        for record in &write.records {
+            if let Err(fault) = self.sequence.accept(record) {
+                panic!("write {} cannot be recorded: {fault}", write.seq);
+            }
+            codec::encode_record(record, &mut self.buffer);
+            self.records += 1;
+        }
     }
+
+    /// The newest segment.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Records in the buffer.
+    pub fn buffered_records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes in the buffer.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Writes the buffer out with one call and makes it durable with another.
+    ///
+    /// After [`Error::DiskFull`] everything is as before the call, and it may be made again. Any other error is final.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        if self.records == 0 {
+            return Ok(());
+        }
+        if self.end >= self.options.segment_bytes {
+            self.begin_segment()?;
+        }
+        let batch_bytes = self.buffer.len();
+        self.buffer.push(b'\n');
+        let end = self.end + length(&self.buffer);
+        self.pad(end);
+        let written = self.file.write_all_at(&self.buffer, self.end);
+        self.length = self.length.max(self.end + length(&self.buffer));
+        self.buffer.truncate(batch_bytes);
+        if let Err(e) = written {
+            self.trim()?;
+            return Err(Error::io("write", &self.path, e));
+        }
+        self.file.sync_data().map_err(|e| Error::sync(&self.path, e))?;
+        self.end = end;
+        self.durable = self.sequence.position();
+        self.records = 0;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
+        Ok(())
+    }
+
+    /// Removes the padding, so that a stopped node's files show their true size. What was durable stays so.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.trim()?;
+        self.file.sync_all().map_err(|e| Error::sync(&self.path, e))
+    }
+
+    /// Lets the batch in the buffer, which will end at `end`, be followed by padding, if it exceeds the present one.
+    fn pad(&mut self, end: u64) {
+        let step = self.options.padding_bytes;
+        if step > 0 && end > self.length {
+            let padding = end.next_multiple_of(step) - end;
+            let padding = usize::try_from(padding).expect("a step fits memory");
+            self.buffer.resize(self.buffer.len() + padding, b'\n');
+        }
+    }
+
+    /// Cuts the file where its durable batches end.
+    fn trim(&mut self) -> Result<(), Error> {
+        self.file.set_len(self.end).map_err(|e| Error::io("truncate", &self.path, e))?;
+        self.length = self.end;
+        Ok(())
+    }
+
+    /// Closes the newest segment and begins the next one.
+    fn begin_segment(&mut self) -> Result<(), Error> {
+        self.trim()?;
+        self.file.sync_all().map_err(|e| Error::sync(&self.path, e))?;
+        let number = self.number + 1;
+        let (file, path, bytes) = self.directory.create_segment(number, self.end, self.durable)?;
+        (self.file, self.path, self.number) = (file, path, number);
+        (self.end, self.length) = (bytes, bytes);
+        Ok(())
+    }
+}
+
+/// Makes sure that what was read is what the disk has.
+///
+/// The last batch may never have been made durable; all before it were. It is written again rather than just synced:
+/// after a failed fsync the kernel shows data that it takes for written, and syncing that once more does nothing.
+fn readopt(file: &File, tail: &Tail) -> Result<(), Error> {
+    let path = &tail.path;
+    let batch_bytes = usize::try_from(tail.end - tail.batch_start).expect("a batch fits memory");
+    let mut batch = vec![0; batch_bytes];
+    file.read_exact_at(&mut batch, tail.batch_start).map_err(|e| Error::io("read", path, e))?;
+    file.set_len(tail.end).map_err(|e| Error::io("truncate", path, e))?;
+    file.write_all_at(&batch, tail.batch_start).map_err(|e| Error::io("write", path, e))?;
+    file.sync_all().map_err(|e| Error::sync(path, e))
+}
+
+fn length(buffer: &[u8]) -> u64 {
+    u64::try_from(buffer.len()).expect("lengths fit 64 bits")
 }

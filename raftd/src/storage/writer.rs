@@ -1,11 +1,29 @@
 //! The one thread that writes: all that is queued goes out with one write and one fsync.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measures how long the disk takes, which decides nothing"
+)]
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use raft_core::effects::{Write, WriteSeq};
 use raft_core::types::Term;
 
 use super::{Error, LogFile};
+
+/// A batch that has grown to this goes out, whatever else is queued.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// How often a full disk is tried again.
+const DISK_FULL_RETRY: Duration = Duration::from_millis(200);
+
+/// How many of the last fsyncs the percentiles are about.
+const RECENT_SYNCS: usize = 1024;
 
 /// What the writer thread has to say.
 #[derive(Debug)]
@@ -24,8 +42,15 @@ pub enum WriterEvent {
 }
 
 /// Counters since the start, shared with the thread.
-#[derive(Debug, Default)]
-pub struct Stats {}
+#[derive(Debug)]
+pub struct Stats {
+    syncs: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    writes_waiting: AtomicU64,
+    /// A ring; the next one goes to `syncs` modulo its length.
+    recent_sync_us: [AtomicU32; RECENT_SYNCS],
+}
 
 /// [`Stats`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,23 +63,62 @@ pub struct StatsView {
     pub bytes: u64,
     /// Writes submitted and not durable yet.
     pub writes_waiting: u64,
-    /// Median of the recent fsyncs, microseconds.
+    /// Median of the recent fsyncs with their writes, microseconds.
     pub sync_us_p50: u64,
-    /// 99th percentile of the recent fsyncs, microseconds.
+    /// 99th percentile of the recent fsyncs with their writes, microseconds.
     pub sync_us_p99: u64,
+}
+
+impl Default for Stats {
+    fn default() -> Stats {
+        Stats {
+            syncs: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            writes_waiting: AtomicU64::new(0),
+            recent_sync_us: [const { AtomicU32::new(0) }; RECENT_SYNCS],
+        }
+    }
 }
 
 impl Stats {
     /// The counters as they are now.
     pub fn view(&self) -> StatsView {
-        StatsView::default()
+        let syncs = self.syncs.load(Relaxed);
+        let count = usize::try_from(syncs).unwrap_or(RECENT_SYNCS).min(RECENT_SYNCS);
+        let mut recent: Vec<u32> =
+            self.recent_sync_us[..count].iter().map(|us| us.load(Relaxed)).collect();
+        recent.sort_unstable();
+        let percentile = |p: usize| recent.get(count * p / 100).map_or(0, |&us| u64::from(us));
+        StatsView {
+            syncs,
+            records: self.records.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            writes_waiting: self.writes_waiting.load(Relaxed),
+            sync_us_p50: percentile(50),
+            sync_us_p99: percentile(99),
+        }
+    }
+
+    fn count_sync(&self, batch: &Batch, elapsed: Duration) {
+        let ring = u64::try_from(RECENT_SYNCS).expect("a small number");
+        let slot = usize::try_from(self.syncs.load(Relaxed) % ring).expect("a small number");
+        let us = u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX);
+        self.recent_sync_us[slot].store(us, Relaxed);
+        self.records.fetch_add(batch.records, Relaxed);
+        self.bytes.fetch_add(batch.bytes, Relaxed);
+        self.writes_waiting.fetch_sub(batch.writes, Relaxed);
+        self.syncs.fetch_add(1, Relaxed);
     }
 }
 
 /// Handle of the writer thread.
 #[derive(Debug)]
 pub struct Writer {
+    queue: Sender<Write>,
     stats: Arc<Stats>,
+    is_closing: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
 
 impl Writer {
@@ -63,14 +127,29 @@ impl Writer {
         log: LogFile,
         notify: impl FnMut(WriterEvent) + Send + 'static,
     ) -> Result<Writer, Error> {
-        let _ = (log, notify);
-        unimplemented!()
+        let stats = Arc::new(Stats::default());
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let (queue, writes) = mpsc::channel();
+        let path = log.path().to_owned();
+        let thread = WriterThread {
+            log,
+            writes,
+            stats: Arc::clone(&stats),
+            is_closing: Arc::clone(&is_closing),
+            notify,
+        };
+        let thread = thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || thread.run())
+            .map_err(|e| Error::io("start the thread that writes", &path, e))?;
+        Ok(Writer { queue, stats, is_closing, thread })
     }
 
     /// Queues a write; its completion comes as [`WriterEvent::Durable`].
     pub fn submit(&self, write: Write) {
-        let _ = write;
-        unimplemented!()
+        self.stats.writes_waiting.fetch_add(1, Relaxed);
+        // The thread ends early only after `WriterEvent::Failed`, which says all there is to say.
+        self.queue.send(write).ok();
     }
 
     /// The counters.
@@ -81,6 +160,96 @@ impl Writer {
     /// Waits until everything submitted is durable (unless the disk is full or has failed), tidies the file up, and
     /// releases the directory.
     pub fn close(self) {
-        unimplemented!()
+        let Writer { queue, is_closing, thread, .. } = self;
+        is_closing.store(true, Relaxed);
+        drop(queue);
+        thread.thread().unpark();
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+struct WriterThread<F> {
+    log: LogFile,
+    writes: Receiver<Write>,
+    stats: Arc<Stats>,
+    is_closing: Arc<AtomicBool>,
+    notify: F,
+}
+
+/// Writes that share an fsync.
+struct Batch {
+    /// Of the last write.
+    term: Term,
+    /// Of the last write.
+    seq: WriteSeq,
+    writes: u64,
+    records: u64,
+    bytes: u64,
+}
+
+impl<F: FnMut(WriterEvent)> WriterThread<F> {
+    fn run(mut self) {
+        while let Ok(first) = self.writes.recv() {
+            let batch = self.gather(&first);
+            match self.make_durable(&batch) {
+                Ok(true) => {
+                    (self.notify)(WriterEvent::Durable { term: batch.term, seq: batch.seq });
+                }
+                Ok(false) => break,
+                Err(error) => return (self.notify)(WriterEvent::Failed(error)),
+            }
+        }
+        if let Err(error) = self.log.close() {
+            tracing::warn!(%error, "log left with its padding; nothing is lost");
+        }
+    }
+
+    /// Encodes everything that is queued.
+    fn gather(&mut self, first: &Write) -> Batch {
+        let Write { seq, term, .. } = *first;
+        self.log.append(first);
+        let mut batch = Batch { term, seq, writes: 1, records: 0, bytes: 0 };
+        while self.log.buffered_bytes() < BATCH_BYTES_MAX
+            && let Ok(write) = self.writes.try_recv()
+        {
+            assert!(write.seq > batch.seq, "write {} comes after {}", write.seq, batch.seq);
+            self.log.append(&write);
+            (batch.term, batch.seq) = (write.term, write.seq);
+            batch.writes += 1;
+        }
+        batch.records = self.log.buffered_records();
+        batch.bytes = u64::try_from(self.log.buffered_bytes()).expect("lengths fit 64 bits");
+        batch
+    }
+
+    /// `false`: the disk was still full when there was no more time to wait.
+    fn make_durable(&mut self, batch: &Batch) -> Result<bool, Error> {
+        let mut was_full = false;
+        loop {
+            let start = Instant::now();
+            match self.log.sync() {
+                Ok(()) => {
+                    self.stats.count_sync(batch, start.elapsed());
+                    if was_full {
+                        (self.notify)(WriterEvent::DiskFull(false));
+                    }
+                    return Ok(true);
+                }
+                Err(error) if error.is_disk_full() => {
+                    if !was_full {
+                        tracing::warn!(%error, "writes wait for room");
+                        (self.notify)(WriterEvent::DiskFull(true));
+                        was_full = true;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            if self.is_closing.load(Relaxed) {
+                return Ok(false);
+            }
+            thread::park_timeout(DISK_FULL_RETRY);
+        }
     }
 }
