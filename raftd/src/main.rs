@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use raftd::config::Cluster;
 use raftd::server::{self, Setup};
 use tracing_subscriber::EnvFilter;

@@ -285,7 +285,7 @@ mod tests {
         check(r#"{"tag":7,"request":"a:1","op":{"incr":{"key":"x","by":1.5}}}"#, 7, bad, "1.5");
         let (tag, code, message) = complaint(b"{\"tag\":7,\"op\":{\"get\":{\"key\":\"\xff\"}}}");
         assert_eq!((tag, code), (7, bad));
-        assert!(message.contains("not UTF-8 at byte 25"), "{message}");
+        assert!(message.contains("not UTF-8 at byte 30"), "{message}");
     }
 
     #[test]
