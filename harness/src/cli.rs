@@ -1,0 +1,186 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cluster::process::SUPERVISE_NODE;
+
+/// What every command's help ends with.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   valid: every history obeys its model, and enough happened to mean it
+  1   invalid: a history is proven wrong
+  2   unknown: too little happened, a limit of the search was hit, or the run was cut short
+  3   the harness itself failed, or a canary was not rejected
+  64  wrong usage; nothing was run
+Over several runs invalid beats harness failure beats unknown beats valid.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  harness run register --time-limit 30s --seed 1
+  harness run all --time-limit 20s --junit target/junit.xml
+  harness run append --faults kill,pause --nodes 3
+  harness run ./mine.toml --raftd ../other/target/release/raftd";
+
+/// Runs raftd clusters as local processes, breaks them, and checks what their clients saw.
+#[derive(Debug, Parser)]
+#[command(name = "harness", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run workloads against a fresh cluster each, break it, and check the history
+    #[command(after_help = format!("{RUN_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Run(Run),
+    /// Check recorded histories again: the same verdict as the live run's
+    #[command(after_help = EXIT_CODES)]
+    Check(Check),
+    /// List what there is to run with
+    List(List),
+    /// Make a run's report.html (and results.json, if it is missing) again
+    Report(Report),
+    /// Start a local cluster in the foreground, for playing with raftctl; Ctrl-C stops it
+    Cluster(Cluster),
+    /// Becomes a node that dies with the harness; for the harness itself
+    #[command(name = SUPERVISE_NODE, hide = true)]
+    SuperviseNode(SuperviseNode),
+}
+
+/// `harness run`.
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// Built-in workloads (see `harness list`), `all` of them, or scenario files (./mine.toml)
+    #[arg(value_name = "WORKLOAD", required = true)]
+    pub workloads: Vec<String>,
+    /// Cluster size, 1 to 9 [default: the workload's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=9))]
+    pub nodes: Option<u64>,
+    /// How long traffic and faults go on; recovery, final reads and checking come after
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub time_limit: Duration,
+    /// Seed of every random choice [default: a random one, printed]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Clients at work at the same time [default: the workload's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub clients: Option<u64>,
+    /// Operations a second that all clients together aim at [default: the workload's]
+    #[arg(long, value_name = "OPS/S", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub rate: Option<u64>,
+    /// Kinds of fault, comma-separated (see `harness list faults`), or `none` [default: the workload's]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    pub faults: Option<Vec<String>>,
+    /// How network faults are made
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
+    pub backend: Backend,
+    /// The raftd to test [default: beside this executable]
+    #[arg(long, value_name = "PATH")]
+    pub raftd: Option<PathBuf>,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Also write the verdicts as JUnit XML, for a CI job
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// End a run at its first certain anomaly, and the series at the first run that did not pass
+    #[arg(long)]
+    pub fail_fast: bool,
+}
+
+/// `harness check`.
+#[derive(Clone, Debug, Args)]
+pub struct Check {
+    /// Histories, or run directories
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// How to say it
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `harness list`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct List {
+    /// Only these
+    #[arg(value_enum)]
+    pub what: Option<Listable>,
+}
+
+/// `harness report`.
+#[derive(Clone, Debug, Args)]
+pub struct Report {
+    /// The run's directory, for example results/latest
+    #[arg(value_name = "RESULT-DIR")]
+    pub directory: PathBuf,
+}
+
+/// `harness cluster`.
+#[derive(Clone, Debug, Args)]
+pub struct Cluster {
+    /// Cluster size, 1 to 9
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=9))]
+    pub nodes: u64,
+    /// The raftd to start [default: beside this executable]
+    #[arg(long, value_name = "PATH")]
+    pub raftd: Option<PathBuf>,
+}
+
+/// `harness supervise-node`.
+#[derive(Clone, Debug, Args)]
+pub struct SuperviseNode {
+    /// The harness's process
+    #[arg(long, value_name = "PID")]
+    pub parent: u32,
+    /// What to become
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// How network faults are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Userspace TCP proxies between all processes; needs no privileges
+    #[default]
+    Proxy,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For machines: one JSON object a history, with every check's part
+    Json,
+}
+
+/// What `harness list` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listable {
+    /// What can be run
+    Workloads,
+    /// What can be broken
+    Faults,
+    /// What histories can be held against
+    Models,
+    /// What can be tested
+    Targets,
+}
+
+/// `30s`, `2m`, `1m 30s`, `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write it like 30s, 2m or 500ms"))?;
+    if duration < Duration::from_secs(1) {
+        return Err("must be at least 1s".to_owned());
+    }
+    Ok(duration)
+}

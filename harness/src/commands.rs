@@ -1,0 +1,221 @@
+//! What each command does, and the exit code it ends with.
+
+use std::future::Future;
+use std::io::{self, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::{self, Command, Listable, Output};
+use crate::cluster::{self, Cluster, process};
+use crate::exit::Exit;
+use crate::judge::judge;
+use crate::nemesis::Kind;
+use crate::scenario::Scenario;
+use crate::suite::Suite;
+use crate::{daemon, report, store, terminal, workload};
+
+/// What a shell shows of a process that SIGINT ended.
+const KILLED_BY_SIGINT: i32 = 130;
+
+/// Carries out a command. Whatever goes wrong is told on stderr.
+pub fn execute(command: Command) -> Exit {
+    let outcome = match command {
+        Command::Run(args) => match Suite::new(&args) {
+            Ok(suite) => block_on(async |interrupted| suite.run(&interrupted).await),
+            Err(error) => return usage(&error),
+        },
+        Command::Check(args) => block_on(async |interrupted| check(&args, &interrupted).await),
+        Command::List(args) => list(args.what),
+        Command::Report(args) => {
+            block_on(async |interrupted| report(&args.directory, &interrupted).await)
+        }
+        Command::Cluster(args) => match daemon::find(args.raftd.as_deref()) {
+            Ok(raftd) => {
+                block_on(async |interrupted| cluster(args.nodes, raftd, interrupted).await)
+            }
+            Err(error) => return usage(&error),
+        },
+        Command::SuperviseNode(args) => {
+            Err(process::exec_node(args.parent, &args.command)).context("cannot become a node")
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Exit::Harness
+    })
+}
+
+fn usage(error: &anyhow::Error) -> Exit {
+    eprintln!("error: {error:#}");
+    Exit::Usage
+}
+
+/// Runs a command that can be interrupted: the first SIGINT, SIGTERM or SIGHUP asks it to come to an end, the second
+/// one ends it. The nodes end with the harness in any case.
+fn block_on<F: Future<Output = anyhow::Result<Exit>>>(
+    command: impl FnOnce(watch::Receiver<bool>) -> F,
+) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let interrupted = watch::Sender::new(false);
+        let receiver = interrupted.subscribe();
+        let mut signals = Vec::new();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            signals.push(signal(kind).context("cannot listen to signals")?);
+        }
+        for mut signal in signals {
+            let interrupted = interrupted.clone();
+            tokio::spawn(async move {
+                while signal.recv().await.is_some() {
+                    if interrupted.send_replace(true) {
+                        std::process::exit(KILLED_BY_SIGINT);
+                    }
+                    eprintln!("interrupted: coming to an end (again: at once)");
+                }
+            });
+        }
+        command(receiver).await
+    })
+}
+
+/// `harness check`.
+async fn check(args: &cli::Check, interrupted: &watch::Receiver<bool>) -> anyhow::Result<Exit> {
+    if let Some(missing) = args.files.iter().find(|path| !path.exists()) {
+        eprintln!("error: there is no history at {}", missing.display());
+        return Ok(Exit::Usage);
+    }
+    let mut exit = Exit::Valid;
+    for path in &args.files {
+        let path = if path.is_dir() { path.join(store::HISTORY) } else { path.clone() };
+        match judge(&path, interrupted).await {
+            Ok(record) => {
+                exit = exit.merge(record.results.verdict.into());
+                let mut out = stdout().lock();
+                match args.output {
+                    Output::Json => out.write_all(&record.to_json()?)?,
+                    Output::Text => {
+                        if args.files.len() > 1 {
+                            writeln!(out, "\n{}", path.display())?;
+                        }
+                        terminal::verdict(&mut out, &record)?;
+                    }
+                }
+            }
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                exit = exit.merge(Exit::Harness);
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// `harness list`.
+fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
+    let mut out = stdout().lock();
+    let all = what.is_none();
+    if all || what == Some(Listable::Workloads) {
+        let workloads = Scenario::all_built_in()?;
+        let rows =
+            workloads.iter().map(|scenario| (scenario.name.clone(), scenario.hypothesis.clone()));
+        section(&mut out, all, "Workloads (harness run NAME)", rows)?;
+    }
+    if all || what == Some(Listable::Faults) {
+        let rows = Kind::ALL.map(|kind| (kind.to_string(), kind.describe().to_owned()));
+        section(
+            &mut out,
+            all,
+            "Faults (--faults KIND,KIND…; `partition` is all that cut links between nodes)",
+            rows,
+        )?;
+    }
+    if all || what == Some(Listable::Models) {
+        let rows = workload::MODELS.map(|(model, about)| (model.to_string(), about.to_owned()));
+        section(&mut out, all, "Models (`model` of a workload)", rows)?;
+    }
+    if all || what == Some(Listable::Targets) {
+        let raftd = (
+            "raftd".to_owned(),
+            "the Raft key-value daemon of this project, any build of it (--raftd PATH)".to_owned(),
+        );
+        section(&mut out, all, "Targets", [raftd])?;
+    }
+    Ok(Exit::Valid)
+}
+
+fn section(
+    out: &mut impl Write,
+    with_title: bool,
+    title: &str,
+    rows: impl IntoIterator<Item = (String, String)>,
+) -> io::Result<()> {
+    let mut table = terminal::table();
+    for (name, about) in rows {
+        table.add_row([name, about]);
+    }
+    if with_title {
+        writeln!(out, "{title}")?;
+    }
+    writeln!(out, "{table}")?;
+    if with_title { writeln!(out) } else { Ok(()) }
+}
+
+/// `harness report`.
+async fn report(directory: &Path, interrupted: &watch::Receiver<bool>) -> anyhow::Result<Exit> {
+    let history = directory.join(store::HISTORY);
+    if !history.exists() {
+        eprintln!("error: there is no {}: is this the directory of one run?", history.display());
+        return Ok(Exit::Usage);
+    }
+    let results = directory.join(store::RESULTS);
+    if !results.exists() {
+        let record = judge(&history, interrupted).await?;
+        std::fs::write(&results, record.to_json()?)
+            .with_context(|| format!("cannot write {}", results.display()))?;
+    }
+    let path = report::write(directory)?;
+    writeln!(stdout(), "{}", path.display())?;
+    Ok(Exit::Valid)
+}
+
+/// Nobody writes a history of a cluster that is played with.
+struct NoHistory;
+
+impl cluster::Recorder for NoHistory {
+    fn record(&self, _at: Instant, _event: cluster::Event) {}
+}
+
+/// `harness cluster`.
+async fn cluster(
+    nodes: u64,
+    raftd: PathBuf,
+    mut interrupted: watch::Receiver<bool>,
+) -> anyhow::Result<Exit> {
+    let directory = std::env::temp_dir().join(format!("harness-cluster-{}", std::process::id()));
+    let options = cluster::Options {
+        supervisor: Some(
+            std::env::current_exe().context("cannot find the harness's own executable")?,
+        ),
+        ..cluster::Options::new(raftd, nodes, &directory)
+    };
+    let cluster = Cluster::start(&options, Arc::new(NoHistory)).await?;
+    let endpoints: Vec<_> =
+        cluster.client_endpoints().into_iter().map(|(_, address)| address.to_string()).collect();
+    let mut out = stdout().lock();
+    writeln!(out, "{nodes} nodes are up; their files are in {}. Try:\n", directory.display())?;
+    writeln!(out, "  raftctl --endpoints {} status\n", endpoints.join(","))?;
+    writeln!(out, "Ctrl-C stops them and removes their files.")?;
+    interrupted.wait_for(|interrupted| *interrupted).await.context("nobody listens to signals")?;
+    cluster.shutdown().await.context("the cluster could not be shut down")?;
+    std::fs::remove_dir_all(&directory)
+        .with_context(|| format!("cannot remove {}", directory.display()))?;
+    Ok(Exit::Valid)
+}

@@ -1,0 +1,268 @@
+//! One run: starts a cluster, lets clients work and faults happen, heals, waits, reads everything once more.
+//!
+//! ```text
+//! clean ──▶ faults ──▶ heal ──▶ recovered ──▶ final ──▶ end
+//!  └──────── traffic ──────────────┘          └ reads of every key, by every node for those in use to the last
+//! ```
+//!
+//! Nothing here judges: everything that happens goes to the history, and the verdict is made from that alone.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use history_checker::history::Header;
+use raftctl::{Client, Consistency, Endpoint, Status};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{interval, sleep};
+
+use crate::client::Access;
+use crate::cluster::wait::{TimedOut, wait_for};
+use crate::cluster::{self, Cluster};
+use crate::journal::{FLUSH_EVERY, Journal, Phase};
+use crate::nemesis::{Nemesis, schedule};
+use crate::progress::Progress;
+use crate::scenario::{Scenario, consistency_name};
+use crate::store::{self, RunDirectory};
+use crate::terminal;
+use crate::traffic::Traffic;
+use crate::workload::Generator;
+
+/// What the runner itself writes to try whether a node serves; no workload uses this key.
+const CARETAKER_KEY: &str = "caretaker";
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The workload, with the command line's changes.
+    pub scenario: Scenario,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// From the first operation to the end of the last fault.
+    pub time_limit: Duration,
+    /// The daemon.
+    pub raftd: PathBuf,
+    /// Whether to end at the first certain anomaly.
+    pub fail_fast: bool,
+    /// Circumstances, for the history's header.
+    pub circumstances: BTreeMap<String, Value>,
+}
+
+impl Plan {
+    fn header(&self) -> Header {
+        let scenario = &self.scenario;
+        Header {
+            workload: scenario.name.clone(),
+            model: scenario.model.name().to_owned(),
+            seed: self.seed,
+            nodes: scenario.nodes,
+            consistency: Some(consistency_name(scenario.consistency).to_owned()),
+            expected: Some(terminal::word(scenario.expected).to_owned()),
+            minima: scenario.minima(self.time_limit),
+            run: self.circumstances.clone(),
+            ..Header::default()
+        }
+    }
+}
+
+/// Runs `plan`; everything it leaves behind is in `directory`. `interrupted` turns true when the user wants it to end.
+///
+/// An error is the harness's own failure. Even then the history is there, as far as it came.
+pub async fn run(
+    plan: &Plan,
+    directory: &RunDirectory,
+    interrupted: &watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let journal =
+        Arc::new(Journal::create(&directory.file(store::HISTORY), &plan.header(), start)?);
+    let options = cluster::Options {
+        supervisor: Some(
+            std::env::current_exe().context("cannot find the harness's own executable")?,
+        ),
+        ..cluster::Options::new(&plan.raftd, plan.scenario.nodes, &directory.path)
+    };
+    let recorder: Arc<dyn cluster::Recorder> = Arc::<Journal>::clone(&journal);
+    let cluster = Arc::new(Cluster::start(&options, Arc::clone(&recorder)).await?);
+    let nemesis = Nemesis::new(Arc::clone(&cluster), recorder);
+    let bench =
+        Bench { plan, cluster: Arc::clone(&cluster), journal: Arc::clone(&journal), nemesis };
+    let outcome = tokio::select! {
+        biased;
+        () = interruption(interrupted) => {
+            // The clients are gone with the future that ran them; what they were at stays open in the history.
+            journal.phase(Phase::Interrupted);
+            bench.nemesis.heal_all().await.context("the cluster could not be healed")
+        }
+        failed = mind(&journal, plan) => Err(failed),
+        outcome = bench.run() => outcome,
+    };
+    let ended = cluster.shutdown().await.context("the cluster could not be shut down");
+    if outcome.is_ok() && !*interrupted.borrow() {
+        journal.phase(Phase::End);
+    }
+    journal.flush().context("cannot write the history")?;
+    outcome.and(ended.map(drop))
+}
+
+/// Returns when the user wants the run to end.
+async fn interruption(interrupted: &watch::Receiver<bool>) {
+    if interrupted.clone().wait_for(|interrupted| *interrupted).await.is_err() {
+        // Nobody is there who could interrupt.
+        pending::<()>().await;
+    }
+}
+
+/// Keeps the file and the screen up to date. Returns only if the history cannot be written.
+async fn mind(journal: &Journal, plan: &Plan) -> anyhow::Error {
+    let mut progress = Progress::new(&plan.scenario.name, plan.time_limit);
+    let mut ticks = interval(FLUSH_EVERY);
+    let start = Instant::now();
+    loop {
+        ticks.tick().await;
+        if let Err(error) = journal.flush() {
+            return anyhow::Error::new(error).context("cannot write the history");
+        }
+        progress.update(start.elapsed(), &journal.live());
+    }
+}
+
+/// A cluster under test.
+struct Bench<'a> {
+    plan: &'a Plan,
+    cluster: Arc<Cluster>,
+    journal: Arc<Journal>,
+    nemesis: Nemesis,
+}
+
+impl Bench<'_> {
+    /// All stages, one after the other.
+    async fn run(&self) -> anyhow::Result<()> {
+        let scenario = &self.plan.scenario;
+        let access = self.access();
+        self.journal.phase(Phase::Clean);
+        let generator = Generator::new(scenario, self.plan.seed);
+        let journal = Arc::clone(&self.journal);
+        let mut traffic =
+            Traffic::start(access.clone(), journal, generator, scenario.clients, scenario.rate)?;
+        tokio::select! {
+            biased;
+            () = self.anomaly() => {}
+            () = self.break_things() => {}
+        }
+        self.journal.phase(Phase::Heal);
+        self.nemesis.heal_all().await.context("the cluster could not be healed")?;
+        let recovered = self.recovered(&access).await?;
+        match &recovered {
+            Ok(()) => self.journal.phase(Phase::Recovered),
+            Err(timed_out) => self.journal.not_recovered(&timed_out.to_string()),
+        }
+        traffic.stop().await?;
+        if recovered.is_ok() {
+            self.journal.phase(Phase::Final);
+            traffic.final_reads().await?;
+        }
+        Ok(())
+    }
+
+    /// Inflicts the faults, and returns when the time is up.
+    async fn break_things(&self) {
+        let Plan { scenario, seed, time_limit, .. } = self.plan;
+        let kinds = scenario.faults.clone();
+        let schedule =
+            schedule::plan(&schedule::Options::new(kinds, *seed, scenario.nodes, *time_limit));
+        let first =
+            schedule.process.iter().chain(&schedule.network).map(|planned| planned.start).min();
+        let (keep_on, stop) = watch::channel(false);
+        let first_begins = async {
+            if let Some(first) = first {
+                sleep(first).await;
+                self.journal.phase(Phase::Faults);
+            }
+        };
+        tokio::join!(first_begins, self.nemesis.run(&schedule, stop), sleep(*time_limit));
+        drop(keep_on);
+    }
+
+    /// Returns when an anomaly is certain, if one is enough.
+    async fn anomaly(&self) {
+        let mut ticks = interval(FLUSH_EVERY);
+        while !(self.plan.fail_fast && self.journal.live().anomalies > 0) {
+            ticks.tick().await;
+        }
+    }
+
+    /// Waits until all nodes agree who leads and have caught up, and each of them gets a write done and serves a read.
+    async fn recovered(&self, access: &Access) -> anyhow::Result<Result<(), TimedOut>> {
+        let all = access.caretaker(None)?;
+        let each = access
+            .endpoints
+            .iter()
+            .map(|endpoint| access.caretaker(endpoint.node))
+            .collect::<Result<Vec<_>, _>>()?;
+        let goal = Cell::new(None);
+        let deadline = self.plan.scenario.recovery;
+        let outcome = wait_for("every node to serve again", deadline, async || {
+            caught_up(&all, &goal).await?;
+            for client in &each {
+                let serves = async {
+                    client.put(CARETAKER_KEY, "recovered").await?;
+                    client.get(CARETAKER_KEY, Consistency::Linearizable).await
+                };
+                serves.await.map_err(|error: raftctl::Error| error.to_string())?;
+            }
+            Ok::<(), String>(())
+        });
+        Ok(outcome.await)
+    }
+
+    fn access(&self) -> Access {
+        let endpoints = self.cluster.client_endpoints();
+        Access {
+            endpoints: endpoints
+                .into_iter()
+                .map(|(node, address)| Endpoint::of(node, address.to_string()))
+                .collect(),
+            timeout: self.plan.scenario.op_timeout,
+            consistency: self.plan.scenario.consistency,
+            model: self.plan.scenario.model,
+        }
+    }
+}
+
+/// Whether all nodes agree on the leader and have applied what was committed when first seen: `goal`, which is set once.
+async fn caught_up(client: &Client, goal: &Cell<Option<u64>>) -> Result<(), String> {
+    let mut statuses = Vec::new();
+    for node in client.status_of_all().await {
+        statuses.push(node.status.map_err(|error| format!("{}: {error}", node.endpoint.addr))?);
+    }
+    let views = || {
+        let view = |status: &Status| {
+            let leader =
+                status.leader.map_or_else(|| "none".to_owned(), |leader| format!("n{leader}"));
+            format!(
+                "n{} has leader {leader}, term {}, applied {}",
+                status.node, status.term, status.applied
+            )
+        };
+        statuses.iter().map(|status| view(status)).collect::<Vec<_>>().join("; ")
+    };
+    let same =
+        |a: &Status, b: &Status| a.leader.is_some() && a.leader == b.leader && a.term == b.term;
+    if !statuses.windows(2).all(|pair| same(&pair[0], &pair[1])) {
+        return Err(views());
+    }
+    let committed = statuses.iter().map(|status| status.commit).max().unwrap_or(0);
+    let due = goal.get().unwrap_or(committed);
+    goal.set(Some(due));
+    if statuses.iter().all(|status| status.applied >= due) {
+        Ok(())
+    } else {
+        Err(format!("{} of {due}", views()))
+    }
+}

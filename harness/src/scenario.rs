@@ -1,0 +1,510 @@
+//! Scenarios: what a workload is, as `workloads/*.toml` say it.
+//!
+//! A scenario file's first comment states its hypothesis and the expected verdict. The built-in ones are compiled in,
+//! so that `harness run NAME` works anywhere; `harness run ./mine.toml` runs a user's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use history_checker::history::Minima;
+use history_checker::model::Model;
+use history_checker::results::Verdict;
+use raftctl::Consistency;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use thiserror::Error;
+use toml::Spanned;
+
+use crate::nemesis as fault;
+use crate::workload::{self, F};
+
+/// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
+const BUILT_IN: [(&str, &str); 5] = [
+    ("register.toml", include_str!("../../workloads/register.toml")),
+    ("cas-register.toml", include_str!("../../workloads/cas-register.toml")),
+    ("append.toml", include_str!("../../workloads/append.toml")),
+    ("counter.toml", include_str!("../../workloads/counter.toml")),
+    ("stale-canary.toml", include_str!("../../workloads/stale-canary.toml")),
+];
+
+/// The time limit for which a scenario states its minima.
+const MINIMA_PER: Duration = Duration::from_secs(30);
+
+/// Why there is no such scenario.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// No built-in has this name.
+    #[error(
+        "no workload is called {name:?}; there are {known}, all of them with `all`, and files by path (./mine.toml)"
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read scenario {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file says something that makes no sense.
+    #[error("{file}:{line}: {message}")]
+    Bad {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+}
+
+/// A workload with everything that a run of it needs to know.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name: a directory under `results/`.
+    #[serde(deserialize_with = "file_name")]
+    pub name: String,
+    /// What its histories are held against.
+    #[serde(deserialize_with = "model")]
+    pub model: Model,
+    /// What the verdict should be: `invalid` for a canary, which proves that the bench can see.
+    #[serde(deserialize_with = "decided")]
+    pub expected: Verdict,
+    /// Cluster size.
+    #[serde(deserialize_with = "between::<1, 9, _>")]
+    pub nodes: u64,
+    /// Clients at work at the same time; client i talks to node 1 + i mod nodes.
+    #[serde(deserialize_with = "between::<1, 1000, _>")]
+    pub clients: u64,
+    /// Operations a second that all clients together aim at.
+    #[serde(deserialize_with = "between::<1, 1_000_000, _>")]
+    pub rate: u64,
+    /// How fresh reads are asked to be.
+    #[serde(default)]
+    pub consistency: Consistency,
+    /// How long a client waits for an operation, retries included, before it gives up on it.
+    #[serde(deserialize_with = "duration", default = "one_second")]
+    pub op_timeout: Duration,
+    /// Share of each kind of operation.
+    operations: Spanned<BTreeMap<F, u32>>,
+    /// The keys.
+    #[serde(default)]
+    pub keys: Keys,
+    /// Kinds of fault; empty: none.
+    #[serde(deserialize_with = "fault_kinds")]
+    pub faults: Vec<fault::Kind>,
+    /// How long the cluster may take after the last fault is healed until every node serves again.
+    #[serde(deserialize_with = "duration", default = "half_a_minute")]
+    pub recovery: Duration,
+    /// What must have happened for `valid` to mean something.
+    #[serde(default)]
+    minima: MinimaPer30s,
+    /// The first comment: what is believed, and what should come out. One line.
+    #[serde(skip)]
+    pub hypothesis: String,
+    /// What a command line names it by: its name, or the file's path.
+    #[serde(skip)]
+    pub argument: String,
+}
+
+/// The keys that a workload uses.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// How many at a time.
+    #[serde(deserialize_with = "at_least_one")]
+    pub live: usize,
+    /// After how many operations a key is retired for a fresh one: fewest and most.
+    #[serde(deserialize_with = "ascending")]
+    pub operations: [u32; 2],
+}
+
+impl Default for Keys {
+    fn default() -> Keys {
+        Keys { live: 5, operations: [100, 200] }
+    }
+}
+
+/// The coverage minima as written: for a time limit of [`MINIMA_PER`], and scaled with it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MinimaPer30s {
+    /// Operations with `ok`.
+    ok: u64,
+    /// Leader changes.
+    leader_changes: u64,
+    /// Faults that bit, of each kind in use.
+    each_fault: u64,
+}
+
+/// What a command line changes about a scenario.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Another cluster size.
+    pub nodes: Option<u64>,
+    /// Another number of clients.
+    pub clients: Option<u64>,
+    /// Another rate.
+    pub rate: Option<u64>,
+    /// Other kinds of fault; `Some([])` for none.
+    pub faults: Option<Vec<fault::Kind>>,
+}
+
+impl Scenario {
+    /// The scenarios that a command line names: built-in names, `all`, and paths of files.
+    pub fn named(names: &[String]) -> Result<Vec<Scenario>, Error> {
+        let mut scenarios = Vec::new();
+        for name in names {
+            if name == "all" {
+                scenarios.extend(Scenario::all_built_in()?);
+            } else if name.contains('/') || Path::new(name).extension().is_some() {
+                scenarios.push(Scenario::read(Path::new(name))?);
+            } else {
+                scenarios.push(Scenario::built_in(name)?);
+            }
+        }
+        Ok(scenarios)
+    }
+
+    /// The built-in scenario of this name.
+    pub fn built_in(name: &str) -> Result<Scenario, Error> {
+        let all = Scenario::all_built_in()?;
+        let known =
+            all.iter().map(|scenario| scenario.name.as_str()).collect::<Vec<_>>().join(", ");
+        all.iter()
+            .find(|scenario| scenario.name == name)
+            .cloned()
+            .ok_or_else(|| Error::Unknown { name: name.to_owned(), known })
+    }
+
+    /// All that are built in.
+    pub fn all_built_in() -> Result<Vec<Scenario>, Error> {
+        BUILT_IN.iter().map(|(file, text)| Scenario::parse(file, text)).collect()
+    }
+
+    /// A user's own scenario.
+    pub fn read(path: &Path) -> Result<Scenario, Error> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let file = path.display().to_string();
+        Ok(Scenario { argument: file.clone(), ..Scenario::parse(&file, &text)? })
+    }
+
+    /// The scenario that `text` describes; `file` is for messages.
+    pub fn parse(file: &str, text: &str) -> Result<Scenario, Error> {
+        let bad = |at: usize, message: String| Error::Bad {
+            file: file.to_owned(),
+            line: 1 + text.bytes().take(at).filter(|&byte| byte == b'\n').count(),
+            message,
+        };
+        let mut scenario: Scenario = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            bad(at, error.message().to_owned())
+        })?;
+        let operations = scenario.operations.as_ref();
+        let known = workload::operations(scenario.model);
+        if let Some(f) = operations.keys().find(|f| !known.contains(f)) {
+            let known = known.iter().map(|f| f.name()).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "the model {} has no operation {:?}; it has {known}",
+                scenario.model,
+                f.name()
+            );
+            return Err(bad(scenario.operations.span().start, message));
+        }
+        if operations.values().all(|&share| share == 0) {
+            let message = "no operation has a share above 0".to_owned();
+            return Err(bad(scenario.operations.span().start, message));
+        }
+        scenario.argument.clone_from(&scenario.name);
+        scenario.hypothesis = first_comment(text).ok_or_else(|| {
+            bad(0, "the first line must be a comment that states the hypothesis".to_owned())
+        })?;
+        Ok(scenario)
+    }
+
+    /// The scenario with a command line's changes. What they make impossible is not demanded any more.
+    #[must_use]
+    pub fn with(mut self, changes: &Changes) -> Scenario {
+        if let Some(nodes) = changes.nodes {
+            self.nodes = nodes;
+        }
+        if let Some(clients) = changes.clients {
+            self.clients = clients;
+        }
+        if let Some(rate) = changes.rate {
+            // Fewer are asked for, so fewer can be ok.
+            self.minima.ok = self.minima.ok.min(self.minima.ok.saturating_mul(rate) / self.rate);
+            self.rate = rate;
+        }
+        if let Some(faults) = &changes.faults {
+            // Nobody knows whether the leader falls under faults that somebody picks.
+            self.minima.leader_changes = 0;
+            self.faults.clone_from(faults);
+        }
+        self
+    }
+
+    /// Kinds of operation and their shares.
+    pub fn mix(&self) -> impl Iterator<Item = (F, u32)> {
+        self.operations.as_ref().iter().map(|(&f, &share)| (f, share))
+    }
+
+    /// The kinds of fault that make sense with so few nodes.
+    pub fn faults(&self) -> impl Iterator<Item = fault::Kind> {
+        self.faults.iter().copied().filter(|kind| kind.nodes_min() <= self.nodes)
+    }
+
+    /// What must have happened in a run of this length.
+    pub fn minima(&self, time_limit: Duration) -> Minima {
+        let scale = |per_30s: u64| {
+            let scaled = u128::from(per_30s) * time_limit.as_millis() / MINIMA_PER.as_millis();
+            u64::try_from(scaled).unwrap_or(u64::MAX)
+        };
+        let each_fault = scale(self.minima.each_fault);
+        Minima {
+            ok: scale(self.minima.ok),
+            leader_changes: if self.nodes > 1 { scale(self.minima.leader_changes) } else { 0 },
+            faults: self.faults().map(|kind| (kind.name().to_owned(), each_fault)).collect(),
+        }
+    }
+}
+
+/// The comment that a scenario begins with, as one line.
+fn first_comment(text: &str) -> Option<String> {
+    let lines: Vec<_> =
+        text.lines().map_while(|line| line.strip_prefix('#')).map(str::trim).collect();
+    let comment = lines.join(" ").trim().to_owned();
+    (!comment.is_empty()).then_some(comment)
+}
+
+/// What a scenario's or a command line's words for faults stand for.
+pub fn select_faults(words: &[String]) -> Result<Vec<fault::Kind>, fault::UnknownKind> {
+    let mut kinds = BTreeSet::new();
+    for word in words {
+        kinds.extend(fault::Kind::select(word)?);
+    }
+    Ok(kinds.into_iter().collect())
+}
+
+/// The name of a read consistency in history headers.
+pub fn consistency_name(consistency: Consistency) -> &'static str {
+    match consistency {
+        Consistency::Linearizable => "linearizable",
+        Consistency::Stale => "stale",
+    }
+}
+
+fn one_second() -> Duration {
+    Duration::from_secs(1)
+}
+
+fn half_a_minute() -> Duration {
+    Duration::from_secs(30)
+}
+
+/// A number within bounds: the parser adds the line to the message.
+fn between<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if (LEAST..=MOST).contains(&number) {
+        Ok(number)
+    } else {
+        Err(D::Error::custom(format!("{number} is out of range: {LEAST} to {MOST}")))
+    }
+}
+
+fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let unknown =
+        || D::Error::custom(format!("no model is called {name:?}; there are {}", Model::names()));
+    Model::named(&name).ok_or_else(unknown)
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    match usize::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("must be at least 1")),
+        number => Ok(number),
+    }
+}
+
+fn ascending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u32; 2], D::Error> {
+    let [fewest, most] = <[u32; 2]>::deserialize(deserializer)?;
+    if fewest >= 1 && fewest <= most {
+        Ok([fewest, most])
+    } else {
+        Err(D::Error::custom(format!("[{fewest}, {most}]: write [fewest, most], from 1 up")))
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map_err(|error| D::Error::custom(format!("{error}; write it like \"1s\" or \"500ms\"")))
+}
+
+fn fault_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<fault::Kind>, D::Error> {
+    select_faults(&Vec::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// Only canaries are expected to be invalid, and nothing is expected to be unknown.
+fn decided<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verdict, D::Error> {
+    match Verdict::deserialize(deserializer)? {
+        Verdict::Unknown => Err(D::Error::custom("expect `valid` or `invalid`")),
+        verdict @ (Verdict::Valid | Verdict::Invalid) => Ok(verdict),
+    }
+}
+
+/// The name becomes a directory's.
+fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.is_empty() && name.len() <= 100 && name.chars().all(good) && name != "latest" {
+        Ok(name)
+    } else {
+        Err(D::Error::custom(format!("{name:?} is no workload name: use a-z, 0-9 and -")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "\
+# Hypothesis: it holds.
+# Expected: valid.
+name = \"mine\"
+model = \"register\"
+expected = \"valid\"
+nodes = 3
+clients = 4
+rate = 100
+faults = [\"kill\"]
+operations = { read = 1, write = 1 }
+[minima]
+ok = 3000
+leader_changes = 3
+each_fault = 3
+";
+
+    fn error(text: &str) -> String {
+        Scenario::parse("mine.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn built_ins_parse_and_are_named_like_their_files() {
+        for ((file, _), scenario) in BUILT_IN.iter().zip(Scenario::all_built_in().unwrap()) {
+            assert_eq!(*file, format!("{}.toml", scenario.name));
+            assert!(scenario.hypothesis.starts_with("Hypothesis: "), "{file}");
+            assert!(scenario.hypothesis.contains(" Expected verdict: "), "{file}");
+            let canary = scenario.name.ends_with("canary");
+            assert_eq!(scenario.expected == Verdict::Invalid, canary, "{file}");
+        }
+    }
+
+    #[test]
+    fn every_file_in_workloads_is_built_in() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads");
+        let mut files: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let mut built_in = BUILT_IN.map(|(file, _)| file.to_owned()).to_vec();
+        built_in.sort();
+        assert_eq!(files, built_in);
+    }
+
+    #[test]
+    fn parse_reads_defaults_and_hypothesis() {
+        let scenario = Scenario::parse("mine.toml", GOOD).unwrap();
+        assert_eq!(scenario.hypothesis, "Hypothesis: it holds. Expected: valid.");
+        assert_eq!(scenario.op_timeout, Duration::from_secs(1));
+        assert_eq!(scenario.consistency, Consistency::Linearizable);
+        assert_eq!(scenario.keys.operations, [100, 200]);
+    }
+
+    #[test]
+    fn parse_of_bad_text_names_file_and_line() {
+        let cases = [
+            ("nodes = 3", "nods = 3", "mine.toml:6: unknown field `nods`, expected one of `name`"),
+            ("nodes = 3", "nodes = 10", "mine.toml:6: 10 is out of range: 1 to 9"),
+            ("nodes = 3", "nodes = -1", "mine.toml:6: invalid value: integer `-1`"),
+            ("rate = 100", "rate = ", "mine.toml:8: "),
+            (
+                "\"register\"",
+                "\"registre\"",
+                "mine.toml:4: no model is called \"registre\"; there are register, cas-register",
+            ),
+            ("\"valid\"", "\"unknown\"", "mine.toml:5: expect `valid` or `invalid`"),
+            ("\"mine\"", "\"../mine\"", "mine.toml:3: \"../mine\" is no workload name"),
+            ("write = 1", "cas = 1", "mine.toml:10: the model register has no operation \"cas\""),
+            ("read = 1, write = 1", "read = 0", "mine.toml:10: no operation has a share"),
+            ("ok = 3000", "okay = 3000", "mine.toml:12: unknown field `okay`"),
+            ("rate = 100", "rate = 100\nop_timeout = \"1x\"", "mine.toml:9: "),
+            (
+                "\"kill\"",
+                "\"kil\"",
+                "mine.toml:9: no fault is called \"kil\"; there are kill, pause",
+            ),
+            ("rate = 100", "rate = 100\nkeys = { operations = [9, 1] }", "mine.toml:9: [9, 1]"),
+            (
+                "# Hypothesis: it holds.\n# Expected: valid.\n",
+                "",
+                "mine.toml:1: the first line must be",
+            ),
+            ("name = \"mine\"", "", "missing field `name`"),
+        ];
+        for (good, bad, expected) in cases {
+            assert!(GOOD.contains(good), "{good}");
+            let message = error(&GOOD.replacen(good, bad, 1));
+            assert!(message.contains(expected), "{bad:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn minima_scale_with_the_time_limit() {
+        let scenario = Scenario::parse("mine.toml", GOOD).unwrap();
+        let minima = scenario.minima(Duration::from_secs(20));
+        assert_eq!((minima.ok, minima.leader_changes), (2000, 2));
+        assert_eq!(minima.faults, [("kill".to_owned(), 2)].into());
+    }
+
+    #[test]
+    fn minima_do_not_demand_what_the_command_line_made_impossible() {
+        let scenario = Scenario::parse("mine.toml", GOOD).unwrap();
+        let changes = Changes { rate: Some(10), faults: Some(vec![]), ..Changes::default() };
+        let minima = scenario.clone().with(&changes).minima(MINIMA_PER);
+        assert_eq!(minima, Minima { ok: 300, ..Minima::default() });
+        let alone = Changes {
+            nodes: Some(1),
+            faults: Some(fault::Kind::ALL.to_vec()),
+            ..Changes::default()
+        };
+        let minima = scenario.with(&alone).minima(MINIMA_PER);
+        assert_eq!(minima.leader_changes, 0);
+        assert_eq!(
+            minima.faults.into_keys().collect::<Vec<_>>(),
+            ["block-client", "kill", "pause"]
+        );
+    }
+
+    #[test]
+    fn named_knows_all_and_paths_and_says_what_there_is() {
+        let named = |name: &str| Scenario::named(&[name.to_owned()]);
+        assert_eq!(named("all").unwrap().len(), BUILT_IN.len());
+        let error = named("registre").unwrap_err().to_string();
+        assert!(error.contains("register, cas-register, append"), "{error}");
+        let error = named("./none.toml").unwrap_err().to_string();
+        assert_eq!(error, "cannot read scenario ./none.toml");
+    }
+}

@@ -1,0 +1,319 @@
+//! `harness run`: one run after another, each with its verdict, and one exit code for all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use history_checker::results::Verdict;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::cli;
+use crate::exit::Exit;
+use crate::judge::judge;
+use crate::nemesis::Kind;
+use crate::record::Record;
+use crate::report::{self, RunSummary};
+use crate::runner::{self, Plan};
+use crate::scenario::{Changes, Scenario, select_faults};
+use crate::store::{self, RunDirectory};
+use crate::{daemon, terminal};
+
+/// Seeds that nobody chose are below this, so that they are easily typed.
+const RANDOM_SEEDS: u128 = 1_000_000;
+
+/// The runs that a command line asks for.
+#[derive(Debug)]
+pub struct Suite<'a> {
+    args: &'a cli::Run,
+    scenarios: Vec<Scenario>,
+    raftd: PathBuf,
+    seed: u64,
+}
+
+/// One run that is over.
+struct Ran {
+    exit: Exit,
+    summary: RunSummary,
+}
+
+impl<'a> Suite<'a> {
+    /// Makes sense of a command line. An error is the user's.
+    pub fn new(args: &'a cli::Run) -> anyhow::Result<Suite<'a>> {
+        let changes = Changes {
+            nodes: args.nodes,
+            clients: args.clients,
+            rate: args.rate,
+            faults: args.faults.as_deref().map(select_faults).transpose()?,
+        };
+        let scenarios = Scenario::named(&args.workloads)?;
+        let cli::Backend::Proxy = args.backend;
+        Ok(Suite {
+            args,
+            scenarios: scenarios.into_iter().map(|scenario| scenario.with(&changes)).collect(),
+            raftd: daemon::find(args.raftd.as_deref())?,
+            seed: args.seed.unwrap_or_else(random_seed),
+        })
+    }
+
+    /// Runs everything. `interrupted` turns true when the user wants it to end.
+    pub async fn run(&self, interrupted: &watch::Receiver<bool>) -> anyhow::Result<Exit> {
+        let version = daemon::version(&self.raftd).await;
+        let mut runs: Vec<Ran> = Vec::new();
+        for scenario in &self.scenarios {
+            let ran = self.one(scenario, &version, interrupted).await?;
+            let stop = *interrupted.borrow() || self.args.fail_fast && ran.exit != Exit::Valid;
+            runs.push(ran);
+            if stop {
+                break;
+            }
+        }
+        let left_out = self.scenarios.len() - runs.len();
+        if self.scenarios.len() > 1 {
+            print_table(&mut stdout().lock(), &runs, left_out).or_else(ignore_broken_pipe)?;
+        }
+        let exit = runs.iter().fold(Exit::Valid, |exit, ran| exit.merge(ran.exit));
+        if let Some(path) = &self.args.junit {
+            let summaries: Vec<_> = runs.into_iter().map(|ran| ran.summary).collect();
+            report::junit(path, &summaries)?;
+        }
+        let cut_short = left_out > 0 && *interrupted.borrow();
+        Ok(if cut_short { exit.merge(Exit::Unknown) } else { exit })
+    }
+
+    /// One run and its verdict. An error is one of storing anything at all.
+    async fn one(
+        &self,
+        scenario: &Scenario,
+        version: &str,
+        interrupted: &watch::Receiver<bool>,
+    ) -> anyhow::Result<Ran> {
+        let begun = Instant::now();
+        let now = SystemTime::now();
+        let directory = RunDirectory::create(&self.args.results, &scenario.name, self.seed, now)?;
+        let plan = Plan {
+            scenario: scenario.clone(),
+            seed: self.seed,
+            time_limit: self.args.time_limit,
+            raftd: self.raftd.clone(),
+            fail_fast: self.args.fail_fast,
+            circumstances: self.circumstances(scenario, version, now),
+        };
+        announce(&plan, &directory);
+        let ran = runner::run(&plan, &directory, interrupted).await;
+        let judged = conclude(&directory, interrupted).await;
+        // The harness's own failure comes first, but a counterexample that was found before it stands.
+        let outcome = match (ran, judged) {
+            (Ok(()), judged) => judged,
+            (Err(error), Ok(record)) if record.results.verdict == Verdict::Invalid => {
+                eprintln!("error: {error:#}");
+                Ok(record)
+            }
+            (Err(error), _) => Err(error),
+        };
+        let exit = self.exit(scenario, &outcome, *interrupted.borrow());
+        let out = &mut stdout().lock();
+        self.print(out, scenario, &directory, &outcome, exit).or_else(ignore_broken_pipe)?;
+        let summary = RunSummary {
+            workload: scenario.name.clone(),
+            seed: self.seed,
+            dir: directory.path,
+            must_be_rejected: scenario.expected == Verdict::Invalid,
+            took: begun.elapsed(),
+            outcome: outcome.map(|record| record.results).map_err(|error| format!("{error:#}")),
+        };
+        Ok(Ran { exit, summary })
+    }
+
+    /// What a run's outcome means. A canary must be rejected, or the bench is blind; in a series that is what passes.
+    fn exit(
+        &self,
+        scenario: &Scenario,
+        outcome: &anyhow::Result<Record>,
+        interrupted: bool,
+    ) -> Exit {
+        let Ok(record) = outcome else { return Exit::Harness };
+        let verdict = record.results.verdict;
+        match (scenario.expected, verdict) {
+            (Verdict::Invalid, Verdict::Invalid) if self.scenarios.len() > 1 => Exit::Valid,
+            (Verdict::Invalid, Verdict::Valid | Verdict::Unknown) if !interrupted => Exit::Harness,
+            _ => verdict.into(),
+        }
+    }
+
+    fn circumstances(
+        &self,
+        scenario: &Scenario,
+        version: &str,
+        now: SystemTime,
+    ) -> BTreeMap<String, Value> {
+        let kinds: Vec<_> = scenario.faults().map(Kind::name).collect();
+        let command: Vec<String> = std::env::args().collect();
+        let entries = [
+            ("started", json!(humantime::format_rfc3339_millis(now).to_string())),
+            ("command", json!(command)),
+            ("reproduce", json!(self.reproduce(scenario))),
+            ("versions", json!({ "harness": env!("CARGO_PKG_VERSION"), "raftd": version })),
+            ("raftd", json!(self.raftd)),
+            ("hypothesis", json!(scenario.hypothesis)),
+            ("clients", json!(scenario.clients)),
+            ("rate", json!(scenario.rate)),
+            ("time_limit_ms", json!(self.args.time_limit.as_millis())),
+            ("op_timeout_ms", json!(scenario.op_timeout.as_millis())),
+            ("fault_kinds", json!(kinds)),
+            ("backend", json!("proxy")),
+        ];
+        entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// The words of a command that makes the same choices again.
+    fn reproduce(&self, scenario: &Scenario) -> Vec<String> {
+        let args = self.args;
+        let program = std::env::args().next().unwrap_or_else(|| "harness".to_owned());
+        let mut words = vec![program, "run".to_owned(), scenario.argument.clone()];
+        let limit = humantime::format_duration(args.time_limit).to_string().replace(' ', "");
+        words.extend([
+            "--time-limit".to_owned(),
+            limit,
+            "--seed".to_owned(),
+            self.seed.to_string(),
+        ]);
+        let mut flag = |name: &str, value: Option<String>| {
+            words.extend(value.map(|value| [name.to_owned(), value]).into_iter().flatten());
+        };
+        flag("--nodes", args.nodes.map(|n| n.to_string()));
+        flag("--clients", args.clients.map(|n| n.to_string()));
+        flag("--rate", args.rate.map(|n| n.to_string()));
+        flag("--faults", args.faults.as_ref().map(|kinds| kinds.join(",")));
+        flag("--raftd", args.raftd.as_ref().map(|path| path.display().to_string()));
+        words
+    }
+
+    fn print(
+        &self,
+        out: &mut impl Write,
+        scenario: &Scenario,
+        directory: &RunDirectory,
+        outcome: &anyhow::Result<Record>,
+        exit: Exit,
+    ) -> io::Result<()> {
+        match outcome {
+            Ok(record) => terminal::verdict(out, record)?,
+            Err(error) => writeln!(out, "\n{} {error:#}", terminal::failure_badge())?,
+        }
+        if scenario.expected == Verdict::Invalid {
+            let rejected =
+                outcome.as_ref().is_ok_and(|record| record.results.verdict == Verdict::Invalid);
+            writeln!(out, "\n{}", canary_note(rejected, exit))?;
+        }
+        writeln!(out)?;
+        let report = directory.file(store::REPORT);
+        if report.exists() {
+            writeln!(out, " report     {}", report.display())?;
+        }
+        let history = directory.file(store::HISTORY);
+        if history.exists() {
+            writeln!(out, " check      harness check {}", history.display())?;
+        }
+        writeln!(out, " reproduce  {}\n", terminal::shell(&self.reproduce(scenario)))
+    }
+}
+
+fn canary_note(rejected: bool, exit: Exit) -> &'static str {
+    match (rejected, exit) {
+        (true, _) => " This workload is a canary: it is right that it is rejected.",
+        (false, Exit::Harness) => {
+            " This workload is a canary and was not rejected: the bench is blind, and no other verdict can be trusted."
+        }
+        (false, _) => " This workload is a canary; the run was too short to reject it.",
+    }
+}
+
+/// Makes everything that follows from a history: verdict, results, report.
+async fn conclude(
+    directory: &RunDirectory,
+    interrupted: &watch::Receiver<bool>,
+) -> anyhow::Result<Record> {
+    let record = judge(&directory.file(store::HISTORY), interrupted).await?;
+    directory.write(store::RESULTS, &record.to_json()?)?;
+    directory.write(store::SCHEDULE, &record.schedule_lines()?)?;
+    if record.results.verdict == Verdict::Valid {
+        remove_data(&directory.file(store::NODES))?;
+    }
+    // A page that cannot be drawn changes no verdict.
+    if let Err(error) = report::write(&directory.path) {
+        eprintln!("warning: there is no report: {:#}", anyhow::Error::new(error));
+    }
+    Ok(record)
+}
+
+/// Removes the nodes' data directories: nobody looks at those of a valid run, and they are large.
+fn remove_data(nodes: &Path) -> anyhow::Result<()> {
+    let failed = || format!("cannot tidy up {}", nodes.display());
+    if !nodes.exists() {
+        return Ok(());
+    }
+    for node in fs::read_dir(nodes).with_context(failed)? {
+        let data = node.with_context(failed)?.path().join("data");
+        if data.exists() {
+            fs::remove_dir_all(&data).with_context(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn announce(plan: &Plan, directory: &RunDirectory) {
+    let scenario = &plan.scenario;
+    let kinds: Vec<_> = scenario.faults().map(Kind::name).collect();
+    eprintln!(
+        "{}: {} nodes, {} clients, {} of {}, seed {} → {}",
+        scenario.name,
+        scenario.nodes,
+        scenario.clients,
+        humantime::format_duration(plan.time_limit),
+        if kinds.is_empty() { "traffic without faults".to_owned() } else { kinds.join(", ") },
+        plan.seed,
+        directory.path.display()
+    );
+}
+
+/// One line a run, when there are several.
+fn print_table(out: &mut impl Write, runs: &[Ran], left_out: usize) -> io::Result<()> {
+    let mut table = terminal::table();
+    for ran in runs {
+        let summary = &ran.summary;
+        let verdict = match &summary.outcome {
+            Ok(results) => terminal::word(results.verdict),
+            Err(_) => "harness failed",
+        };
+        let as_expected = match (ran.exit, summary.must_be_rejected) {
+            (Exit::Valid, true) => "passed: a canary, rejected as it must be",
+            (Exit::Valid, false) => "passed",
+            (Exit::Harness, true) => "a canary that was not rejected",
+            _ => "",
+        };
+        let ok = summary.outcome.as_ref().map_or(0, |results| results.counts.ok);
+        let ok = format!("{} ok", indicatif::HumanCount(ok));
+        let took = format!("{} s", summary.took.as_secs());
+        table.add_row([&summary.workload, verdict, &ok, &took, as_expected]);
+    }
+    writeln!(out, "{table}")?;
+    if left_out > 0 {
+        writeln!(out, " {left_out} more not run")?;
+    }
+    Ok(())
+}
+
+/// Whoever reads stdout may stop reading; the exit code is still theirs.
+fn ignore_broken_pipe(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}
+
+fn random_seed() -> u64 {
+    let since_1970 =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since_1970.as_micros() % RANDOM_SEEDS).unwrap_or(0)
+}

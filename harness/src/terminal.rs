@@ -1,0 +1,131 @@
+//! What is printed at the end: for people, on stdout.
+
+use std::io::{self, Write};
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use console::{Term, style};
+use history_checker::results::{Verdict, Violation};
+use indicatif::HumanCount;
+
+use crate::record::Record;
+
+/// Width of wrapped text where there is no terminal to say it, characters.
+const COLUMNS: u16 = 110;
+
+/// The verdict on one history and what it rests on, down to the first violation.
+pub fn verdict(out: &mut impl Write, record: &Record) -> io::Result<()> {
+    let results = &record.results;
+    writeln!(out, "\n{} {}\n", badge(results.verdict), results.headline)?;
+    let mut checks = table();
+    for check in &results.checks {
+        checks.add_row([&check.name, word(check.verdict), &check.summary]);
+    }
+    writeln!(out, "{checks}\n")?;
+    let mut facts = table();
+    facts.add_row(["operations", &operations(record)]);
+    if !record.faults.is_empty() {
+        facts.add_row(["faults", &faults(record)]);
+    }
+    facts.add_row(["leaders", &format!("{} changes", HumanCount(results.counts.leader_changes))]);
+    writeln!(out, "{facts}")?;
+    let rejecting = results.checks.iter().filter(|check| check.verdict == Verdict::Invalid);
+    if let Some(violation) = rejecting.flat_map(|check| &check.violations).next() {
+        writeln!(
+            out,
+            "\n{}\n{}",
+            style(title(violation)).bold(),
+            paragraph(&violation.explanation)
+        )?;
+    }
+    Ok(())
+}
+
+/// A verdict as a word that catches the eye.
+pub fn badge(verdict: Verdict) -> String {
+    let text = format!(" {} ", word(verdict).to_uppercase());
+    let styled = match verdict {
+        Verdict::Valid => style(text).black().on_green(),
+        Verdict::Unknown => style(text).black().on_yellow(),
+        Verdict::Invalid => style(text).white().on_red(),
+    };
+    styled.bold().to_string()
+}
+
+/// What stands where a verdict would if there is none.
+pub fn failure_badge() -> String {
+    style(" HARNESS FAILED ").white().on_magenta().bold().to_string()
+}
+
+/// Words as a shell takes them.
+pub fn shell(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    let quoted = words.iter().map(|word| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// A verdict as a word.
+pub fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => "valid",
+        Verdict::Unknown => "unknown",
+        Verdict::Invalid => "invalid",
+    }
+}
+
+/// Texts in columns that wrap where the terminal ends.
+pub fn table() -> Table {
+    let columns = Term::stdout().size_checked().map_or(COLUMNS, |(_, columns)| columns);
+    let mut table = Table::new();
+    table
+        .load_preset(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(columns);
+    table
+}
+
+/// A text that wraps where the terminal ends.
+fn paragraph(text: &str) -> String {
+    let mut table = table();
+    table.add_row([text]);
+    table.trim_fmt()
+}
+
+fn operations(record: &Record) -> String {
+    let counts = &record.results.counts;
+    let by_f: Vec<_> =
+        counts.ok_by_f.iter().map(|(f, n)| format!("{f} {}", HumanCount(*n))).collect();
+    format!(
+        "{} ok ({}), {} failed, {} of unknown outcome, on {} keys in {} s",
+        HumanCount(counts.ok),
+        by_f.join(", "),
+        HumanCount(counts.fail),
+        HumanCount(counts.info),
+        HumanCount(counts.keys),
+        counts.duration / 1_000_000_000
+    )
+}
+
+/// `kill 4 (4 processes killed), ring 3 (5,120 bytes dropped)`.
+fn faults(record: &Record) -> String {
+    let kinds = record.faults.iter().map(|(kind, fault)| {
+        let without = match fault.installed - fault.bit {
+            0 => String::new(),
+            without => format!(", {without} without proof"),
+        };
+        format!("{kind} {} ({} {}{without})", fault.bit, HumanCount(fault.proof), fault.unit)
+    });
+    kinds.collect::<Vec<_>>().join(", ")
+}
+
+/// ` First violation: stale read of k12`.
+fn title(violation: &Violation) -> String {
+    let key = violation.key.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
+    format!(" First violation: {}{key}", violation.class)
+}
