@@ -1,6 +1,249 @@
 //! Faults: which, when, against whom, and the proof that they bit.
+//!
+//! [`schedule`] plans kinds and times from a seed alone; targets are chosen when a fault starts, from the plan's seed and
+//! what the cluster is like by then. A fault that cannot be (nobody leads, say) is skipped with the reason; one that did
+//! not bite is held a little longer. Either is tried again as long as there is time, so that a run's coverage is no
+//! matter of luck.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use history_checker::history::Fault;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 pub use self::kind::{Kind, Lane, UnknownKind};
 
+use self::attack::{Attack, Scope};
+use self::schedule::{Planned, Schedule};
+use crate::cluster::{Cluster, Error, Event, Recorder};
+
+mod attack;
+mod client_block;
+mod kill;
 mod kind;
+mod partition;
+mod pause;
 pub mod schedule;
+mod wires;
+mod words;
+
+/// Between two faults of a lane there is at least so much time, even if the first took longer than planned.
+const GAP_MIN: Duration = Duration::from_millis(200);
+
+/// How often a fault is tried until it bites.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// How long a fault waits for a leader to choose its targets by.
+const LEADER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it is looked at whether a fault bites that has not by its planned end.
+const BITE_EVERY: Duration = Duration::from_millis(20);
+
+/// Inflicts faults on a cluster.
+pub struct Nemesis {
+    cluster: Arc<Cluster>,
+    recorder: Arc<dyn Recorder>,
+    /// Faults that have begun and not ended: what [`Nemesis::heal_all`] must undo if [`Nemesis::run`] was cancelled.
+    active: Mutex<BTreeMap<u64, Active>>,
+    next: AtomicU64,
+}
+
+/// A fault that has begun.
+#[derive(Clone)]
+struct Active {
+    kind: Kind,
+    attack: Attack,
+}
+
+impl Nemesis {
+    /// Does nothing yet.
+    pub fn new(cluster: Arc<Cluster>, recorder: Arc<dyn Recorder>) -> Nemesis {
+        Nemesis { cluster, recorder, active: Mutex::new(BTreeMap::new()), next: AtomicU64::new(1) }
+    }
+
+    /// Inflicts the faults of a schedule; its times count from now. Returns when all have ended, or soon after `stop`
+    /// becomes true or its sender is gone. May be cancelled; then, [`Nemesis::heal_all`] ends what has begun.
+    pub async fn run(&self, schedule: &Schedule, stop: watch::Receiver<bool>) {
+        for kind in &schedule.left_out {
+            let needs = format!("it takes {} nodes", kind.nodes_min());
+            self.record_skipped(*kind, self.number(), &needs);
+        }
+        let origin = Instant::now();
+        tokio::join!(
+            self.run_lane(&schedule.process, schedule, origin, stop.clone()),
+            self.run_lane(&schedule.network, schedule, origin, stop),
+        );
+    }
+
+    /// Ends all faults and makes everything work again, whatever state it is in. May be called again and again; tries
+    /// everything before it reports what did not work.
+    pub async fn heal_all(&self) -> Result<(), Error> {
+        let active: Vec<u64> = self.active().keys().copied().collect();
+        for fault in active {
+            self.end(fault).await;
+        }
+        self.cluster.restore().await
+    }
+
+    /// The faults that go on now, in words.
+    pub fn active_faults(&self) -> Vec<String> {
+        self.active().values().map(|active| active.attack.text.clone()).collect()
+    }
+
+    async fn run_lane(
+        &self,
+        planned: &[Planned],
+        schedule: &Schedule,
+        origin: Instant,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut queue: VecDeque<(Planned, u32)> =
+            planned.iter().map(|planned| (planned.clone(), 1)).collect();
+        let mut free = origin;
+        while let Some((planned, attempt)) = queue.pop_front() {
+            if until(free.max(origin + planned.start), &mut stop).await {
+                return;
+            }
+            if Instant::now() + planned.duration > origin + schedule.end {
+                continue;
+            }
+            let bit = self.inflict(&planned, schedule.out_max, &mut stop).await;
+            if !bit && attempt < ATTEMPTS_MAX {
+                let seed = planned.seed.wrapping_add(1);
+                queue.push_front((Planned { seed, ..planned }, attempt + 1));
+            }
+            free = Instant::now() + GAP_MIN;
+        }
+    }
+
+    /// One fault, from its start to its end. Whether it bit.
+    async fn inflict(
+        &self,
+        planned: &Planned,
+        out_max: u64,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let leader = tokio::select! {
+            leader = self.leader() => leader,
+            () = stopped(stop) => return false,
+        };
+        let fault = self.number();
+        let scope = Scope { view: &self.cluster.view().borrow().clone(), leader, out_max };
+        let attack = match Attack::choose(planned, &scope) {
+            Ok(attack) => attack,
+            Err(why) => {
+                self.record_skipped(planned.kind, fault, &why);
+                return false;
+            }
+        };
+        self.begin(fault, planned.kind, attack).await;
+        let end = Instant::now() + planned.duration;
+        if !until(end, stop).await {
+            self.await_bite(fault, end + planned.duration, stop).await;
+        }
+        self.end(fault).await > 0
+    }
+
+    async fn leader(&self) -> Option<u64> {
+        let probe = |view: &crate::cluster::View| view.leader().ok_or("nobody leads");
+        let found = self.cluster.wait_until("a leader", LEADER_PATIENCE, probe).await;
+        found.ok().map(|(node, _)| node)
+    }
+
+    async fn begin(&self, fault: u64, kind: Kind, mut attack: Attack) {
+        let start = Fault {
+            phase: "start".to_owned(),
+            fault,
+            nodes: attack.nodes.clone(),
+            text: attack.text.clone(),
+            outcome: "installed".to_owned(),
+            ..Fault::default()
+        };
+        self.record(kind, start);
+        // Before anything is done, so that it is undone even if this is cancelled on the way.
+        self.active().insert(fault, Active { kind, attack: attack.clone() });
+        if let Err(error) = attack.install(&self.cluster).await {
+            tracing::warn!(%kind, %error, "a fault was not installed as it should be");
+        }
+        self.active().insert(fault, Active { kind, attack });
+    }
+
+    /// Waits until a fault has proved that it bites, but no longer than `deadline`.
+    async fn await_bite(&self, fault: u64, deadline: Instant, stop: &mut watch::Receiver<bool>) {
+        loop {
+            let bites =
+                self.active().get(&fault).is_none_or(|active| active.attack.bites(&self.cluster));
+            let now = Instant::now();
+            if bites || now >= deadline || until(now + BITE_EVERY, stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Undoes a fault; returns its proof.
+    async fn end(&self, fault: u64) -> u64 {
+        let Some(Active { kind, attack }) = self.active().get(&fault).cloned() else {
+            return 0;
+        };
+        let (proof, outcome) = attack.remove(&self.cluster).await;
+        if let Err(error) = outcome {
+            // The history has it if a node is to blame, and healing tries again and reports.
+            tracing::warn!(%kind, %error, "a fault was not removed as it should be");
+        }
+        // Only now, so that it is undone even if this is cancelled on the way.
+        self.active().remove(&fault);
+        let stop = Fault {
+            phase: "stop".to_owned(),
+            fault,
+            nodes: attack.nodes.clone(),
+            text: attack.text.clone(),
+            outcome: String::new(),
+            proof,
+            unit: attack.unit().to_owned(),
+        };
+        self.record(kind, stop);
+        proof
+    }
+
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn active(&self) -> MutexGuard<'_, BTreeMap<u64, Active>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record_skipped(&self, kind: Kind, fault: u64, why: &str) {
+        let skipped = Fault {
+            phase: "start".to_owned(),
+            fault,
+            text: kind.name().to_owned(),
+            outcome: format!("skipped: {why}"),
+            ..Fault::default()
+        };
+        self.record(kind, skipped);
+    }
+
+    fn record(&self, kind: Kind, fault: Fault) {
+        let at = std::time::Instant::now();
+        self.recorder.record(at, Event::Fault { f: kind.name(), fault });
+    }
+}
+
+/// Waits until `end`, but no longer than until `stop`. Whether it was stopped.
+async fn until(end: Instant, stop: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        biased;
+        () = stopped(stop) => true,
+        () = sleep_until(end) => false,
+    }
+}
+
+/// Waits until it is time to stop.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // If the sender is gone, so is whoever wanted faults.
+    drop(stop.wait_for(|stop| *stop).await);
+}

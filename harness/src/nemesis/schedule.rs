@@ -57,6 +57,8 @@ pub struct Schedule {
     pub left_out: Vec<Kind>,
     /// When the last fault must have ended.
     pub end: Duration,
+    /// Most nodes that may be down or paused at a time.
+    pub out_max: u64,
 }
 
 /// A fault that is to be. Its targets are chosen when it starts, from `seed` and what the cluster is like by then.
@@ -121,6 +123,7 @@ pub fn plan(options: &Options) -> Schedule {
         network: lane(Lane::Network, &NETWORK, 1),
         left_out,
         end: options.time_limit,
+        out_max: options.out_max,
     }
 }
 

@@ -1,0 +1,226 @@
+//! A fault against chosen targets.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use super::kind::Kind;
+use super::partition::{self, Cut, Scene, front};
+use super::schedule::{Aim, Planned};
+use super::wires::{Blocked, Wire};
+use super::{client_block, kill, pause, words};
+use crate::cluster::proxy::{Mode, Traffic};
+use crate::cluster::{Cluster, Error, NodeId, Status, View};
+
+/// What targets are chosen by.
+pub(super) struct Scope<'a> {
+    pub(super) view: &'a View,
+    pub(super) leader: Option<NodeId>,
+    /// Most nodes that may be down or paused at a time.
+    pub(super) out_max: u64,
+}
+
+/// A fault against chosen targets.
+#[derive(Clone, Debug)]
+pub(super) struct Attack {
+    /// The nodes it is about.
+    pub(super) nodes: Vec<NodeId>,
+    /// In words.
+    pub(super) text: String,
+    means: Means,
+}
+
+#[derive(Clone, Debug)]
+enum Means {
+    Kill { killed: u64 },
+    Pause,
+    Partition { wires: Vec<Wire>, blocked: Option<Blocked> },
+    BlockClient { wire: Wire, mode: Mode, blocked: Option<Blocked> },
+}
+
+impl Attack {
+    /// Chooses targets; says why if there are none.
+    pub(super) fn choose(planned: &Planned, scope: &Scope<'_>) -> Result<Attack, String> {
+        let rng = &mut StdRng::seed_from_u64(planned.seed);
+        let up = scope.view.with_status(Status::Up);
+        match planned.kind {
+            Kind::Kill => {
+                let nodes = victims(planned, scope, &up, rng)?;
+                let text = format!("kill {}", words::list(&nodes, scope.leader));
+                Ok(Attack { nodes, text, means: Means::Kill { killed: 0 } })
+            }
+            Kind::Pause => {
+                let nodes = victims(planned, scope, &up, rng)?;
+                let text = format!("pause {}", words::list(&nodes, scope.leader));
+                Ok(Attack { nodes, text, means: Means::Pause })
+            }
+            Kind::BlockClient => {
+                let leader = scope.leader.filter(|_| planned.aim == Aim::Leader);
+                let node = leader.or_else(|| up.choose(rng).copied()).ok_or("no node runs")?;
+                let (mode, text) = client_block::choose(node, scope.leader, rng);
+                let wire = Wire::Client(node);
+                let means = Means::BlockClient { wire, mode, blocked: None };
+                Ok(Attack { nodes: vec![node], text, means })
+            }
+            Kind::IsolateOne
+            | Kind::IsolateLeader
+            | Kind::Halves
+            | Kind::Bridge
+            | Kind::Ring
+            | Kind::OneWay => {
+                let all: Vec<NodeId> = scope.view.nodes.keys().copied().collect();
+                let scene = Scene { all: &all, up: &up, leader: scope.leader, aim: planned.aim };
+                let Cut { links, nodes, text } = partition::shape(planned.kind, &scene, rng)?;
+                let wires = links.into_iter().map(|(from, to)| Wire::Peer(from, to)).collect();
+                Ok(Attack { nodes, text, means: Means::Partition { wires, blocked: None } })
+            }
+        }
+    }
+
+    /// What its proof counts.
+    pub(super) fn unit(&self) -> &'static str {
+        match &self.means {
+            Means::Kill { .. } => kill::UNIT,
+            Means::Pause => pause::UNIT,
+            Means::Partition { .. } => "bytes dropped",
+            Means::BlockClient { .. } => client_block::UNIT,
+        }
+    }
+
+    /// Does it.
+    pub(super) async fn install(&mut self, cluster: &Cluster) -> Result<(), Error> {
+        match &mut self.means {
+            Means::Kill { killed } => *killed = kill::install(cluster, &self.nodes).await?,
+            Means::Pause => pause::install(cluster, &self.nodes).await?,
+            Means::Partition { wires, blocked } => {
+                *blocked = Some(Blocked::install(cluster, wires, Mode::Cut));
+            }
+            Means::BlockClient { wire, mode, blocked } => {
+                *blocked = Some(Blocked::install(cluster, &[*wire], *mode));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has had an effect already. Those on processes have, or never will.
+    pub(super) fn bites(&self, cluster: &Cluster) -> bool {
+        match &self.means {
+            Means::Kill { .. } | Means::Pause => true,
+            Means::Partition { .. } | Means::BlockClient { .. } => self.wires_proof(cluster) > 0,
+        }
+    }
+
+    /// Undoes it; returns the proof of its effect.
+    pub(super) async fn remove(&self, cluster: &Cluster) -> (u64, Result<(), Error>) {
+        match &self.means {
+            Means::Kill { killed } => (*killed, kill::remove(cluster, &self.nodes).await),
+            Means::Pause => pause::remove(cluster, &self.nodes).await,
+            Means::Partition { blocked, .. } | Means::BlockClient { blocked, .. } => {
+                let proof = self.wires_proof(cluster);
+                if let Some(blocked) = blocked {
+                    blocked.remove(cluster);
+                }
+                (proof, Ok(()))
+            }
+        }
+    }
+
+    fn wires_proof(&self, cluster: &Cluster) -> u64 {
+        let traffic = |blocked: &Option<Blocked>| {
+            blocked.as_ref().map_or_else(Vec::new, |blocked| blocked.traffic(cluster))
+        };
+        match &self.means {
+            Means::Kill { .. } | Means::Pause => 0,
+            Means::Partition { blocked, .. } => {
+                traffic(blocked).iter().map(|link: &Traffic| link.bytes_dropped).sum()
+            }
+            Means::BlockClient { blocked, .. } => client_block::proof(&traffic(blocked)),
+        }
+    }
+}
+
+/// Nodes to kill or pause: of those that run, as many as planned but no more than may be out of order together.
+fn victims(
+    planned: &Planned,
+    scope: &Scope<'_>,
+    up: &[NodeId],
+    rng: &mut StdRng,
+) -> Result<Vec<NodeId>, String> {
+    let out = scope.view.nodes.len() - up.len();
+    let room = usize::try_from(scope.out_max).unwrap_or(usize::MAX).saturating_sub(out);
+    let count = usize::try_from(planned.count).unwrap_or(usize::MAX).min(room);
+    if count == 0 {
+        return Err(format!("enough nodes are out of order: {}", scope.view));
+    }
+    let first = scope.leader.filter(|_| planned.aim == Aim::Leader);
+    let mut nodes = front(up, first, count, rng);
+    if nodes.is_empty() {
+        return Err(format!("no node runs: {}", scope.view));
+    }
+    nodes.sort_unstable();
+    Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cluster::NodeView;
+
+    fn view(statuses: &[Status]) -> View {
+        let node = |status: &Status| NodeView { status: *status, ..NodeView::default() };
+        View { nodes: (1..).zip(statuses.iter().map(node)).collect() }
+    }
+
+    fn planned(kind: Kind, aim: Aim, count: u64, seed: u64) -> Planned {
+        Planned { kind, start: Duration::ZERO, duration: Duration::ZERO, aim, count, seed }
+    }
+
+    #[test]
+    fn process_faults_hit_the_leader_if_aimed_at_it_and_nodes_that_run_only() {
+        let view = view(&[Status::Up, Status::Down, Status::Up, Status::Up, Status::Up]);
+        let scope = Scope { view: &view, leader: Some(3), out_max: 3 };
+        for seed in 0..100 {
+            for kind in [Kind::Kill, Kind::Pause] {
+                let attack = Attack::choose(&planned(kind, Aim::Leader, 2, seed), &scope).unwrap();
+                assert_eq!(attack.nodes.len(), 2);
+                assert!(attack.nodes.contains(&3) && !attack.nodes.contains(&2));
+                assert!(attack.text.contains("n3 (leader)"), "{}", attack.text);
+            }
+        }
+    }
+
+    #[test]
+    fn process_faults_leave_a_quorum() {
+        let two_out = view(&[Status::Up, Status::Down, Status::Paused, Status::Up, Status::Up]);
+        let scope = Scope { view: &two_out, leader: Some(1), out_max: 2 };
+        let refused = Attack::choose(&planned(Kind::Kill, Aim::Any, 1, 1), &scope).unwrap_err();
+        assert!(refused.contains("n2 down, n3 paused"), "{refused}");
+        let one_out = view(&[Status::Up, Status::Up, Status::Paused, Status::Up, Status::Up]);
+        let scope = Scope { view: &one_out, leader: Some(1), out_max: 2 };
+        let attack = Attack::choose(&planned(Kind::Kill, Aim::Any, 2, 1), &scope).unwrap();
+        assert_eq!(attack.nodes.len(), 1);
+    }
+
+    #[test]
+    fn blocked_client_port_is_refused_or_hangs() {
+        let view = view(&[Status::Up; 5]);
+        let scope = Scope { view: &view, leader: Some(4), out_max: 2 };
+        let choose =
+            |seed| Attack::choose(&planned(Kind::BlockClient, Aim::Leader, 1, seed), &scope);
+        let texts: Vec<String> = (0..20).map(|seed| choose(seed).unwrap().text).collect();
+        assert!(texts.contains(&"clients of n4 (leader) are refused".to_owned()), "{texts:?}");
+        assert!(texts.contains(&"clients of n4 (leader) get no answer".to_owned()), "{texts:?}");
+    }
+
+    #[test]
+    fn same_seed_and_scene_give_the_same_targets() {
+        let view = view(&[Status::Up; 5]);
+        let scope = Scope { view: &view, leader: Some(1), out_max: 2 };
+        for kind in Kind::ALL {
+            let choose = || Attack::choose(&planned(kind, Aim::Any, 2, 9), &scope).unwrap();
+            assert_eq!((choose().nodes, choose().text), (choose().nodes, choose().text));
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Shapes of partitions: which directed links are cut. Pure.
+
+use std::collections::BTreeSet;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use super::kind::Kind;
+use super::schedule::Aim;
+use super::words::{named, set};
+use crate::cluster::NodeId;
+
+/// A partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// The links cut, by who speaks and who listens.
+    pub(super) links: BTreeSet<(NodeId, NodeId)>,
+    /// The nodes it is about: those that no longer see a majority, or if all do, those that see less than before.
+    pub(super) nodes: Vec<NodeId>,
+    /// In words.
+    pub(super) text: String,
+}
+
+/// What a shape has to go by.
+pub(super) struct Scene<'a> {
+    /// All nodes.
+    pub(super) all: &'a [NodeId],
+    /// Those that run, and so can be hit.
+    pub(super) up: &'a [NodeId],
+    /// The leader, if known.
+    pub(super) leader: Option<NodeId>,
+    /// Whom it should hit.
+    pub(super) aim: Aim,
+}
+
+/// Chooses a partition of this kind; says why if there is none.
+pub(super) fn shape(kind: Kind, scene: &Scene<'_>, rng: &mut StdRng) -> Result<Cut, String> {
+    match kind {
+        Kind::IsolateOne => {
+            let node = *scene.up.choose(rng).ok_or("no node runs")?;
+            Ok(isolate(scene, node))
+        }
+        Kind::IsolateLeader => Ok(isolate(scene, scene.leader.ok_or("nobody leads")?)),
+        Kind::Halves => Ok(halves(scene, rng)),
+        Kind::Bridge => bridge(scene, rng),
+        Kind::Ring => ring(scene, rng),
+        Kind::OneWay => one_way(scene, rng),
+        Kind::Kill | Kind::Pause | Kind::BlockClient => Err(format!("{kind} is no partition")),
+    }
+}
+
+fn isolate(scene: &Scene<'_>, node: NodeId) -> Cut {
+    let links = both_ways(&[node], &others(scene.all, &[node]));
+    Cut { links, nodes: vec![node], text: format!("isolate {}", named(node, scene.leader)) }
+}
+
+fn halves(scene: &Scene<'_>, rng: &mut StdRng) -> Cut {
+    let size = ((scene.all.len().saturating_sub(1)) / 2).max(1);
+    let first = scene.leader.filter(|_| scene.aim == Aim::Leader);
+    let mut minority = front(scene.all, first, size, rng);
+    minority.sort_unstable();
+    let majority = others(scene.all, &minority);
+    let text = format!("partition {} | {}", set(&minority), set(&majority));
+    Cut { links: both_ways(&minority, &majority), nodes: minority, text }
+}
+
+fn bridge(scene: &Scene<'_>, rng: &mut StdRng) -> Result<Cut, String> {
+    // A leader in the middle would not notice anything.
+    let middles: Vec<NodeId> =
+        scene.all.iter().copied().filter(|node| Some(*node) != scene.leader).collect();
+    let middle = *middles.choose(rng).ok_or("there is nobody but the leader")?;
+    let mut left = others(scene.all, &[middle]);
+    left.shuffle(rng);
+    let mut right = left.split_off(left.len() / 2);
+    left.sort_unstable();
+    right.sort_unstable();
+    let text = format!("bridge {} - n{middle} - {}", set(&left), set(&right));
+    let links = both_ways(&left, &right);
+    Ok(Cut { links, nodes: others(scene.all, &[middle]), text })
+}
+
+/// Each node sees so many neighbours on both sides that they are a majority with itself. Three nodes are too few for
+/// that: there each node hears only the one before it.
+fn ring(scene: &Scene<'_>, rng: &mut StdRng) -> Result<Cut, String> {
+    let size = scene.all.len();
+    if size < 3 {
+        return Err("a ring takes three nodes".to_owned());
+    }
+    let mut order = scene.all.to_vec();
+    order.shuffle(rng);
+    let reach = (size / 2).div_ceil(2);
+    let mut links = BTreeSet::new();
+    for (i, from) in order.iter().enumerate() {
+        for (j, to) in order.iter().enumerate() {
+            let ahead = (j + size - i) % size;
+            let passes = if size == 3 { ahead <= 1 } else { ahead.min(size - ahead) <= reach };
+            if !passes {
+                links.insert((*from, *to));
+            }
+        }
+    }
+    let joint = if size == 3 { ">" } else { "-" };
+    let mut names: Vec<String> = order.iter().map(|node| format!("n{node}")).collect();
+    names.push(format!("n{}", order[0]));
+    Ok(Cut { links, nodes: scene.all.to_vec(), text: format!("ring {}", names.join(joint)) })
+}
+
+fn one_way(scene: &Scene<'_>, rng: &mut StdRng) -> Result<Cut, String> {
+    let leader = scene.leader.filter(|_| scene.aim == Aim::Leader);
+    let node = leader.or_else(|| scene.up.choose(rng).copied()).ok_or("no node runs")?;
+    let name = named(node, scene.leader);
+    let peers = others(scene.all, &[node]);
+    let (links, text) = if rng.random() {
+        (peers.iter().map(|peer| (*peer, node)).collect(), format!("one-way: {name} hears nobody"))
+    } else {
+        (peers.iter().map(|peer| (node, *peer)).collect(), format!("one-way: nobody hears {name}"))
+    };
+    Ok(Cut { links, nodes: vec![node], text })
+}
+
+/// All links between two sets of nodes.
+fn both_ways(left: &[NodeId], right: &[NodeId]) -> BTreeSet<(NodeId, NodeId)> {
+    let pairs = left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b)));
+    pairs.flat_map(|(a, b)| [(a, b), (b, a)]).collect()
+}
+
+fn others(all: &[NodeId], but: &[NodeId]) -> Vec<NodeId> {
+    all.iter().copied().filter(|node| !but.contains(node)).collect()
+}
+
+/// So many of these, at random, but this one before all others.
+pub(super) fn front(
+    from: &[NodeId],
+    first: Option<NodeId>,
+    count: usize,
+    rng: &mut StdRng,
+) -> Vec<NodeId> {
+    let mut chosen = from.to_vec();
+    chosen.shuffle(rng);
+    chosen.sort_by_key(|node| Some(*node) != first);
+    chosen.truncate(count);
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const SHAPES: [Kind; 6] = [
+        Kind::IsolateOne,
+        Kind::IsolateLeader,
+        Kind::Halves,
+        Kind::Bridge,
+        Kind::Ring,
+        Kind::OneWay,
+    ];
+
+    /// For each cluster size, leader and seed, a shape of this kind.
+    fn each(kind: Kind, aim: Aim, check: impl Fn(&Scene<'_>, &Cut)) {
+        for size in kind.nodes_min()..=9 {
+            let all: Vec<NodeId> = (1..=size).collect();
+            for seed in 0..200 {
+                let scene = Scene { all: &all, up: &all, leader: Some(1 + seed % size), aim };
+                let cut = shape(kind, &scene, &mut StdRng::seed_from_u64(seed)).unwrap();
+                check(&scene, &cut);
+            }
+        }
+    }
+
+    /// Whom a node sees, itself included: there is a way to it and back.
+    fn sees(scene: &Scene<'_>, cut: &Cut, node: NodeId) -> Vec<NodeId> {
+        let cut_between =
+            |peer| cut.links.contains(&(node, peer)) || cut.links.contains(&(peer, node));
+        scene.all.iter().copied().filter(|peer| !cut_between(*peer)).collect()
+    }
+
+    fn is_symmetric(cut: &Cut) -> bool {
+        cut.links.iter().all(|(from, to)| cut.links.contains(&(*to, *from)))
+    }
+
+    #[test]
+    fn every_shape_cuts_a_link_of_the_leader() {
+        for kind in SHAPES {
+            for aim in [Aim::Leader, Aim::Any] {
+                each(kind, aim, |scene, cut| {
+                    let leader = scene.leader.unwrap();
+                    let hit = cut.links.iter().any(|(from, to)| *from == leader || *to == leader);
+                    assert!(hit, "{cut:?}");
+                    assert!(cut.links.iter().all(|(from, to)| from != to), "{cut:?}");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn isolated_node_sees_nobody_and_the_others_all_others() {
+        for kind in [Kind::IsolateOne, Kind::IsolateLeader] {
+            each(kind, Aim::Any, |scene, cut| {
+                let node = cut.nodes[0];
+                assert!(kind == Kind::IsolateOne || Some(node) == scene.leader);
+                for other in scene.all {
+                    let expected = if *other == node { 1 } else { scene.all.len() - 1 };
+                    assert_eq!(sees(scene, cut, *other).len(), expected);
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn halves_are_a_minority_and_a_majority() {
+        for aim in [Aim::Leader, Aim::Any] {
+            each(Kind::Halves, aim, |scene, cut| {
+                assert!(is_symmetric(cut));
+                let minority = &cut.nodes;
+                for node in scene.all {
+                    let expected = if minority.contains(node) {
+                        minority.clone()
+                    } else {
+                        others(scene.all, minority)
+                    };
+                    assert_eq!(sees(scene, cut, *node), expected);
+                }
+                assert!(minority.len() * 2 <= scene.all.len());
+                let led = minority.contains(&scene.leader.unwrap());
+                assert!(led || aim == Aim::Any);
+            });
+        }
+    }
+
+    #[test]
+    fn bridge_has_one_node_that_sees_all() {
+        each(Kind::Bridge, Aim::Any, |scene, cut| {
+            assert!(is_symmetric(cut));
+            let middle = others(scene.all, &cut.nodes)[0];
+            assert_ne!(Some(middle), scene.leader);
+            for node in scene.all {
+                let seen = sees(scene, cut, *node);
+                assert!(seen.contains(&middle));
+                assert_eq!(seen.len() == scene.all.len(), *node == middle);
+            }
+        });
+    }
+
+    #[test]
+    fn ring_gives_each_node_a_majority_of_its_own() {
+        each(Kind::Ring, Aim::Any, |scene, cut| {
+            let mut views: BTreeSet<Vec<NodeId>> = BTreeSet::new();
+            for node in scene.all {
+                let hears = |peer: &NodeId| !cut.links.contains(&(*peer, *node));
+                let heard: Vec<NodeId> = scene.all.iter().copied().filter(hears).collect();
+                assert!(heard.len() * 2 > scene.all.len(), "{cut:?}");
+                views.insert(heard);
+            }
+            assert_eq!(views.len(), scene.all.len(), "{cut:?}");
+            assert!(is_symmetric(cut) || scene.all.len() == 3);
+        });
+    }
+
+    #[test]
+    fn one_way_cut_leaves_the_other_way_open() {
+        each(Kind::OneWay, Aim::Leader, |scene, cut| {
+            let leader = scene.leader.unwrap();
+            assert_eq!(cut.nodes, [leader]);
+            assert_eq!(cut.links.len(), scene.all.len() - 1);
+            assert!(cut.links.iter().all(|(from, to)| !cut.links.contains(&(*to, *from))));
+            let deaf = cut.links.iter().all(|(_, to)| *to == leader);
+            let mute = cut.links.iter().all(|(from, _)| *from == leader);
+            assert!(deaf || mute);
+        });
+    }
+
+    #[test]
+    fn text_says_what_is_cut() {
+        let all = [1, 2, 3, 4, 5];
+        let scene = Scene { all: &all, up: &[3], leader: Some(3), aim: Aim::Any };
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut text = |kind| shape(kind, &scene, &mut rng).unwrap().text;
+        assert_eq!(text(Kind::IsolateOne), "isolate n3 (leader)");
+        assert!(text(Kind::Halves).starts_with("partition {"));
+        assert!(text(Kind::Bridge).contains("} - n"));
+        assert!(text(Kind::Ring).starts_with("ring n"));
+        assert!(text(Kind::OneWay).starts_with("one-way: n"));
+    }
+
+    #[test]
+    fn nobody_leads_is_said() {
+        let scene = Scene { all: &[1, 2], up: &[1, 2], leader: None, aim: Aim::Leader };
+        let mut rng = StdRng::seed_from_u64(1);
+        let outcome = shape(Kind::IsolateLeader, &scene, &mut rng);
+        assert_eq!(outcome, Err("nobody leads".to_owned()));
+        assert!(shape(Kind::OneWay, &scene, &mut rng).is_ok());
+    }
+}
