@@ -1,1 +1,5 @@
 //! Tests against real processes.
+
+mod cluster;
+mod faults;
+mod proxy;

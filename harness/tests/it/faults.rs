@@ -1,0 +1,198 @@
+//! Faults and their proofs, with a shell script in the daemon's place: what needs a network that is used is tested with
+//! the daemon itself.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness::cluster::{Cluster, Event, Status};
+use harness::nemesis::schedule::{Aim, Planned, Schedule};
+use harness::nemesis::{Kind, Lane, Nemesis};
+use history_checker::history::Fault;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::watch;
+
+use crate::cluster::{Events, drain, pid, stand_ins, start, state};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A schedule of one fault, at once, with room for `attempts`.
+fn only(kind: Kind, duration_ms: u64, attempts: u64) -> Schedule {
+    let planned = Planned {
+        kind,
+        start: Duration::ZERO,
+        duration: Duration::from_millis(duration_ms),
+        aim: Aim::Any,
+        count: 1,
+        seed: 1,
+    };
+    let mut schedule = Schedule {
+        // Each try waits for a leader that there is not, holds on to bite, and leaves a gap.
+        end: Duration::from_millis((1000 + 2 * duration_ms + 300) * attempts),
+        out_max: 1,
+        ..Schedule::default()
+    };
+    match kind.lane() {
+        Lane::Process => schedule.process.push(planned),
+        Lane::Network => schedule.network.push(planned),
+    }
+    schedule
+}
+
+async fn bench() -> (tempfile::TempDir, Arc<Cluster>, Nemesis, Events) {
+    let dir = tempfile::tempdir().unwrap();
+    let (cluster, _) = start(&stand_ins(&dir, "")).await;
+    let cluster = Arc::new(cluster.unwrap());
+    let (recorder, events) = unbounded_channel();
+    let nemesis = Nemesis::new(Arc::clone(&cluster), Arc::new(recorder));
+    (dir, cluster, nemesis, events)
+}
+
+fn faults(events: &mut Events) -> Vec<(&'static str, Fault)> {
+    let fault = |event| match event {
+        Event::Fault { f, fault } => Some((f, fault)),
+        Event::Start { .. } | Event::Role { .. } | Event::Panic { .. } | Event::Exit { .. } => None,
+    };
+    drain(events).into_iter().filter_map(fault).collect()
+}
+
+#[tokio::test]
+async fn kill_proves_itself_by_processes_killed_and_starts_them_again() {
+    let (_dir, cluster, nemesis, mut events) = bench().await;
+    let before = [1, 2, 3].map(|node| pid(&cluster, node));
+    let (_keep, stop) = watch::channel(false);
+    nemesis.run(&only(Kind::Kill, 50, 1), stop).await;
+    let faults = faults(&mut events);
+    let [(f, start), (_, end)] = &faults[..] else { panic!("{faults:?}") };
+    assert_eq!((*f, start.phase.as_str(), start.outcome.as_str()), ("kill", "start", "installed"));
+    let node = start.nodes[0];
+    assert_eq!(start.text, format!("kill n{node}"));
+    assert_eq!((end.phase.as_str(), end.fault, end.proof), ("stop", start.fault, 1));
+    assert_eq!(end.unit, "processes killed");
+    let after = [1, 2, 3].map(|node| pid(&cluster, node));
+    let changed: Vec<u64> = (1..)
+        .zip(before.iter().zip(after))
+        .filter(|(_, (a, b))| *a != b)
+        .map(|(node, _)| node)
+        .collect();
+    assert_eq!(changed, [node]);
+}
+
+#[tokio::test]
+async fn pause_proves_itself_by_milliseconds_stopped() {
+    let (_dir, cluster, nemesis, mut events) = bench().await;
+    let (_keep, stop) = watch::channel(false);
+    let schedule = only(Kind::Pause, 100, 1);
+    let run = nemesis.run(&schedule, stop);
+    let look = async {
+        let paused = |view: &harness::cluster::View| {
+            view.with_status(Status::Paused).first().copied().ok_or_else(|| view.to_string())
+        };
+        let node = cluster.wait_until("a paused node", DEADLINE, paused).await.unwrap();
+        (node, state(pid(&cluster, node)))
+    };
+    let ((), (node, seen)) = tokio::join!(run, look);
+    assert_eq!(seen, Some('T'));
+    assert_ne!(state(pid(&cluster, node)), Some('T'));
+    let faults = faults(&mut events);
+    let [(_, start), (_, end)] = &faults[..] else { panic!("{faults:?}") };
+    assert_eq!(start.nodes, [node]);
+    assert!(end.proof >= 90 && end.unit == "ms stopped", "{end:?}");
+}
+
+#[tokio::test]
+async fn fault_without_effect_has_no_proof_and_is_tried_again() {
+    // Nobody uses this network, so cutting it has no effect.
+    let (_dir, cluster, nemesis, mut events) = bench().await;
+    let (_keep, stop) = watch::channel(false);
+    nemesis.run(&only(Kind::Halves, 20, 3), stop).await;
+    let faults = faults(&mut events);
+    assert!(faults.len() >= 4, "{faults:?}");
+    for pair in faults.chunks(2) {
+        assert_eq!((pair[0].1.phase.as_str(), pair[1].1.phase.as_str()), ("start", "stop"));
+        assert_eq!((pair[1].1.proof, pair[1].1.unit.as_str()), (0, "bytes dropped"));
+    }
+    for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 1), (2, 3), (3, 2)] {
+        assert_eq!(cluster.link(from, to).mode(), harness::cluster::proxy::Mode::Pass);
+    }
+}
+
+#[tokio::test]
+async fn fault_without_a_target_is_skipped_with_the_reason() {
+    let (_dir, _cluster, nemesis, mut events) = bench().await;
+    let (_keep, stop) = watch::channel(false);
+    let mut schedule = only(Kind::IsolateLeader, 20, 1);
+    schedule.left_out = vec![Kind::Ring];
+    nemesis.run(&schedule, stop).await;
+    let faults = faults(&mut events);
+    assert_eq!((faults[0].0, faults[0].1.outcome.as_str()), ("ring", "skipped: it takes 3 nodes"));
+    assert_eq!(faults[1].1.outcome, "skipped: nobody leads");
+    assert!(faults.iter().all(|(_, fault)| fault.phase == "start"), "{faults:?}");
+}
+
+#[tokio::test]
+async fn stopped_nemesis_ends_its_fault_at_once() {
+    let (_dir, cluster, nemesis, mut events) = bench().await;
+    let (stopper, stop) = watch::channel(false);
+    let schedule = only(Kind::Pause, 3_600_000, 1);
+    let run = nemesis.run(&schedule, stop);
+    let stopping = async {
+        let paused = |view: &harness::cluster::View| {
+            if view.with_status(Status::Paused).is_empty() { Err(view.to_string()) } else { Ok(()) }
+        };
+        cluster.wait_until("a paused node", DEADLINE, paused).await.unwrap();
+        stopper.send(true).unwrap();
+    };
+    tokio::time::timeout(DEADLINE, async { tokio::join!(run, stopping) }).await.unwrap();
+    assert_eq!(faults(&mut events).len(), 2);
+    assert_eq!(cluster.view().borrow().with_status(Status::Up), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn cancelled_nemesis_is_healed() {
+    let (_dir, cluster, nemesis, mut events) = bench().await;
+    let (_keep, stop) = watch::channel(false);
+    let schedule = Schedule {
+        network: only(Kind::Bridge, 3_600_000, 1).network,
+        ..only(Kind::Kill, 3_600_000, 1)
+    };
+    let down = |view: &harness::cluster::View| {
+        if view.with_status(Status::Down).is_empty() { Err(view.to_string()) } else { Ok(()) }
+    };
+    let both = async {
+        cluster.wait_until("a node to be down", DEADLINE, down).await.unwrap();
+        let active = || {
+            let active = nemesis.active_faults();
+            std::future::ready(if active.len() == 2 { Ok(()) } else { Err(active.join(", ")) })
+        };
+        harness::cluster::wait::wait_for("two faults", DEADLINE, active).await.unwrap();
+    };
+    tokio::select! {
+        () = nemesis.run(&schedule, stop) => panic!("it ran to its end"),
+        () = both => {}
+    }
+    assert_eq!(faults(&mut events).len(), 2);
+    nemesis.heal_all().await.unwrap();
+    let ended = faults(&mut events);
+    assert_eq!(ended.len(), 2, "{ended:?}");
+    assert!(ended.iter().all(|(_, fault)| fault.phase == "stop"));
+    assert!(nemesis.active_faults().is_empty());
+    assert_eq!(cluster.view().borrow().with_status(Status::Up), [1, 2, 3]);
+    nemesis.heal_all().await.unwrap();
+    assert!(faults(&mut events).is_empty());
+}
+
+#[tokio::test]
+async fn node_that_does_not_come_up_again_is_reported_by_healing() {
+    let (_dir, cluster, nemesis, _events) = bench().await;
+    cluster.kill(2).await.unwrap();
+    // Its log can no longer be opened.
+    let log = cluster.node_dir(2).join("stderr");
+    std::fs::remove_file(&log).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    cluster.pause(3).await.unwrap();
+    let error = nemesis.heal_all().await.unwrap_err().to_string();
+    assert!(error.contains("could not be restored") && error.contains("stderr"), "{error}");
+    assert_eq!(cluster.view().borrow().with_status(Status::Up), [1, 3], "the others were healed");
+}

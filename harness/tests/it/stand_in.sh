@@ -1,0 +1,17 @@
+#!/bin/sh
+# Stands in for the daemon where only its process matters: says that it listens (nobody does, there), and stays.
+# Its last argument says how it behaves. A child of its own checks that nothing of its process group survives it.
+case "$*" in
+*--fail) echo 'no such luck' >&2; exit 3 ;;
+*--stubborn) trap '' TERM ;;
+*--ends-badly) trap 'exit 4' TERM ;;
+*) trap 'exit 0' TERM ;;
+esac
+sleep 1000 &
+echo $! > child
+case "$*" in
+*--panics) echo "thread 'main' panicked at src/main.rs:1:1:" >&2 ;;
+esac
+echo '{"event":"role","node":1,"role":"follower","term":1,"leader":null}' >&2
+echo '{"event":"listening","peer":"127.0.0.1:1","client":"127.0.0.1:2"}' >&2
+while :; do wait; done
