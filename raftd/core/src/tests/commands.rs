@@ -6,6 +6,7 @@
 //! | `disk N [term=T] [vote=V] [log=I@T,…]` | N restarts with a disk that an earlier life left |
 //! | `timeout N` | N's clock moves to when N wants to be woken |
 //! | `elect N` | N times out, everything is delivered and synced |
+//! | `lead N with A B…` | N is elected with the votes of A, B…; all its requests to others get lost |
 //! | `pass TIME [N]` | all clocks (or N's) move; nobody is woken |
 //! | `run TIME` | time passes for all; everything is delivered and synced at once |
 //! | `deliver WHICH`, `drop WHICH`, `duplicate WHICH` | messages in flight: see below |
@@ -27,9 +28,10 @@ use std::fmt::Write as _;
 use super::cluster::{Cluster, options};
 use super::disk::Contents;
 use super::notation;
+use crate::effects::Role;
 use crate::kv::{Command, Op};
-use crate::message::Envelope;
-use crate::node::Input;
+use crate::message::{Envelope, Message};
+use crate::node::{Input, Node};
 use crate::types::{Entry, NodeId, Payload, Time};
 
 /// Where a script plays.
@@ -76,6 +78,7 @@ impl Stage {
                 self.cluster().time_out(node(id));
                 self.cluster().stabilize();
             }
+            ["lead", id, "with", voters @ ..] => self.lead(node(id), voters),
             ["pass", duration] => self.cluster().pass(time(duration)),
             ["pass", duration, id] => self.cluster().member_mut(node(id)).clock += time(duration),
             ["run", duration] => self.cluster().run_for(time(duration)),
@@ -103,6 +106,29 @@ impl Stage {
             _ => panic!("unknown command"),
         }
         String::new()
+    }
+
+    fn lead(&mut self, id: NodeId, voters: &[&str]) {
+        let cluster = self.cluster();
+        cluster.time_out(id);
+        let leads = |cluster: &Cluster| cluster.node(id).map(Node::role) == Some(Role::Leader);
+        for _pre_vote_then_vote in 0..2 {
+            cluster.sync(id, usize::MAX);
+            for voter in voters.iter().map(|voter| node(voter)) {
+                let between = |envelope: &Envelope| {
+                    [(id, voter), (voter, id)].contains(&(envelope.from, envelope.to))
+                };
+                while !leads(cluster) {
+                    cluster.sync(voter, usize::MAX);
+                    let Some(at) = cluster.network.iter().position(between) else { break };
+                    cluster.deliver(at);
+                }
+            }
+        }
+        assert!(leads(cluster), "n{id} is not elected");
+        cluster.network.retain(|envelope| {
+            !matches!(envelope.message, Message::PreVote { .. } | Message::Vote { .. })
+        });
     }
 
     fn say(&mut self, line: String) {
