@@ -179,3 +179,56 @@ fn readopt(file: &File, tail: &Tail) -> Result<(), Error> {
 fn length(buffer: &[u8]) -> u64 {
     u64::try_from(buffer.len()).expect("lengths fit 64 bits")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    use raft_core::effects::{Record, Write};
+
+    use super::super::{Error, Identity, Writer, WriterEvent, open};
+
+    fn hard_state(seq: u64) -> Write {
+        let record = Record::HardState { term: seq, vote: None };
+        Write { seq, term: seq, records: vec![record] }
+    }
+
+    /// A device that takes all writes and cannot be synced stands in for a disk that fails.
+    #[test]
+    fn writer_whose_fsync_fails_says_so_once_and_acknowledges_nothing_more() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let identity = Identity { cluster: "demo".into(), node: 1 };
+        let mut log = open(dir.path(), &identity).unwrap().log;
+        let null = Path::new("/dev/null");
+        log.file = OpenOptions::new().read(true).write(true).open(null).unwrap();
+        log.path = null.to_owned();
+        let (notify, events) = mpsc::channel();
+        let writer = Writer::spawn(log, move |event| notify.send(event).unwrap()).unwrap();
+        for seq in 1..=3 {
+            writer.submit(hard_state(seq));
+        }
+        let event = events.recv().unwrap();
+        let WriterEvent::Failed(Error::Io { operation: "sync", path, .. }) = event else {
+            panic!("a failed fsync is reported, not {event:?}");
+        };
+        assert_eq!(path, null);
+        writer.submit(hard_state(4));
+        writer.close();
+        assert_eq!(events.iter().count(), 0);
+    }
+
+    #[test]
+    fn log_refuses_to_write_what_it_would_not_read() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let identity = Identity { cluster: "demo".into(), node: 1 };
+        let mut log = open(dir.path(), &identity).unwrap().log;
+        log.append(&hard_state(2));
+        let append = AssertUnwindSafe(|| log.append(&hard_state(1)));
+        let panic = catch_unwind(append).unwrap_err();
+        let expected = "write 1 cannot be recorded: the term falls from 2 to 1";
+        assert_eq!(panic.downcast_ref::<String>().unwrap(), expected);
+    }
+}

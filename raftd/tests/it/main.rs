@@ -1,1 +1,3 @@
 //! Tests against real processes.
+
+mod storage;

@@ -1,0 +1,153 @@
+//! The data directory, seen from outside: what survives, what is refused, and in which words.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod damage;
+mod directory;
+mod disk_full;
+mod inspect;
+mod recovery;
+mod writer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use raft_core::effects::{Record, Write};
+use raft_core::kv::{Command, Op, RequestId};
+use raft_core::node::Recovered;
+use raft_core::types::{Entry, EntryId, Index, NodeId, Payload, Term};
+use raftd::storage::{self, Error, Identity, LogFile, Opened, Options};
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+fn identity() -> Identity {
+    Identity { cluster: "demo".into(), node: 1 }
+}
+
+/// Small enough that a test sees several segments and several steps of padding.
+const TINY: Options = Options { segment_bytes: 2_000, padding_bytes: 512 };
+
+/// One segment, no padding: the file holds what was written and nothing else.
+const PLAIN: Options = Options { segment_bytes: u64::MAX, padding_bytes: 0 };
+
+fn open(dir: &Path) -> Opened {
+    open_with(dir, PLAIN).unwrap()
+}
+
+fn open_with(dir: &Path, options: Options) -> Result<Opened, Error> {
+    storage::open_with(dir, &identity(), options)
+}
+
+/// Why the directory cannot be opened; asserts that the attempt changed nothing.
+fn refusal(dir: &Path) -> String {
+    let before = contents(dir);
+    let refused = open_with(dir, PLAIN).expect_err("the directory must be refused");
+    assert_eq!(contents(dir), before, "a refused start changed files: {refused}");
+    refused.to_string()
+}
+
+/// All files but the lock, by path.
+fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(dir) else { return found };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else if path.file_name().unwrap() != "LOCK" {
+            found.push((path.clone(), fs::read(&path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn segment(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("log/{number:020}.log"))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.join("log")).unwrap();
+    for (path, content) in contents(from) {
+        fs::write(to.join(path.strip_prefix(from).unwrap()), content).unwrap();
+    }
+}
+
+fn hard_state(term: Term, vote: Option<NodeId>) -> Record {
+    Record::HardState { term, vote }
+}
+
+fn put(index: Index, term: Term, value: &str) -> Record {
+    let request = RequestId { client: "c1@0".into(), seq: index };
+    let op = Op::Put { key: "key".into(), value: value.into() };
+    let payload = Payload::Command(Command { request, ack: index - 1, op });
+    Record::Entry(Entry::new(EntryId { term, index }, payload))
+}
+
+/// Makes the records durable as one batch.
+fn write(log: &mut LogFile, records: Vec<Record>) {
+    log.append(&Write { seq: 1, term: 1, records });
+    log.sync().unwrap();
+}
+
+/// What a directory must give back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Model {
+    term: Term,
+    vote: Option<NodeId>,
+    entries: Vec<Arc<Entry>>,
+}
+
+impl From<Recovered> for Model {
+    fn from(recovered: Recovered) -> Model {
+        let Recovered { term, vote, entries } = recovered;
+        Model { term, vote, entries }
+    }
+}
+
+impl Model {
+    fn apply(&mut self, record: &Record) {
+        match record {
+            Record::HardState { term, vote } => (self.term, self.vote) = (*term, *vote),
+            Record::Truncate { from } => self.entries.truncate(usize::try_from(from - 1).unwrap()),
+            Record::Entry(entry) => self.entries.push(Arc::clone(entry)),
+        }
+    }
+
+    fn apply_all(&mut self, records: &[Record]) {
+        for record in records {
+            self.apply(record);
+        }
+    }
+
+    fn last(&self) -> EntryId {
+        self.entries.last().map_or(EntryId::ZERO, |entry| entry.id)
+    }
+
+    /// Records that a node could write next, and takes them as written.
+    fn random_records(&mut self, rng: &mut SmallRng) -> Vec<Record> {
+        let mut records = Vec::new();
+        for _ in 0..rng.random_range(1..6) {
+            let record = match rng.random_range(0..10) {
+                0 => hard_state(self.term + rng.random_range(1..3), None),
+                1 => hard_state(self.term, Some(self.vote.unwrap_or(rng.random_range(1..6)))),
+                2 if self.last().index > 0 => {
+                    let last = self.last().index;
+                    Record::Truncate {
+                        from: rng.random_range(last.saturating_sub(3).max(1)..=last),
+                    }
+                }
+                _ if self.term == 0 => hard_state(1, None),
+                _ => {
+                    let last = self.last();
+                    let term = rng.random_range(last.term.max(1)..=self.term);
+                    put(last.index + 1, term, &"v".repeat(rng.random_range(0..300)))
+                }
+            };
+            self.apply(&record);
+            records.push(record);
+        }
+        records
+    }
+}
