@@ -159,6 +159,11 @@ impl Client {
         all.into_iter().map(|(_, status)| status).collect()
     }
 
+    /// The address of a node, if it is known: given, learnt, or named as a leader.
+    pub fn addr_of(&self, node: NodeId) -> Option<String> {
+        self.inner.driver.router.node(node).map(|link| link.addr().to_owned())
+    }
+
     /// Carries out any operation.
     pub async fn call(&self, op: Op) -> Result<Answer, Error> {
         let deadline = Instant::now() + self.inner.options.timeout;

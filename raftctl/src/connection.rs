@@ -385,7 +385,7 @@ fn take_answers(
     answers: &mut Vec<(u64, Reply)>,
 ) -> Result<(), String> {
     let mut start = 0;
-    while let Some(length) = buffer[*scanned..].iter().position(|byte| *byte == b'\n') {
+    while let Some(length) = memchr::memchr(b'\n', &buffer[*scanned..]) {
         let end = *scanned + length;
         answers.push(parse_answer(&buffer[start..end])?);
         start = end + 1;
@@ -405,6 +405,8 @@ fn parse_answer(line: &[u8]) -> Result<(u64, Reply), String> {
         serde_json::from_slice(line).map_err(|error| garbage(&error.to_string()))?;
     match (answer.ok, answer.error) {
         (Some(done), None) => Ok((answer.tag, Ok(done))),
+        // No request of ours has tag 0: it is about the connection, and the node will close it.
+        (None, Some(WireError::Known(error))) if answer.tag == 0 => Err(error.message),
         (None, Some(WireError::Known(error))) => Ok((answer.tag, Err(Refusal::Known(error)))),
         (None, Some(WireError::Unknown { code, message })) => {
             Ok((answer.tag, Err(Refusal::Unknown { code, message })))
@@ -436,7 +438,7 @@ fn deliver(shared: &Shared, answers: &mut Vec<(u64, Reply)>) {
 async fn read_hello(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Hello, ConnectError> {
     const HELLO_BYTES_MAX: usize = 16 << 10;
     let end = loop {
-        if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+        if let Some(end) = memchr::memchr(b'\n', buffer) {
             break end;
         }
         if buffer.len() > HELLO_BYTES_MAX {

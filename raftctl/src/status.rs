@@ -1,0 +1,195 @@
+//! `raftctl status`: every node's view of itself.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{CellAlignment, Table, presets};
+use raftctl::{Client, Endpoint, NodeStatus, Options, Status};
+use serde::Serialize;
+
+use crate::args::Connect;
+use crate::connect::{client, runtime};
+use crate::output::{Exit, Output};
+
+/// What is printed of a node with `--output json`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<u64>,
+    address: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure<'a> {
+    code: &'a str,
+    message: String,
+}
+
+pub(crate) fn run(connect: &Connect, output: &Output) -> anyhow::Result<Exit> {
+    // One attempt a node: a node that cannot answer now is what the command is to show.
+    let client = client(Options { retry: false, ..connect.options()? })?;
+    let nodes = runtime()?.block_on(ask(&client, connect.node));
+    if output.is_json() {
+        output.json(&nodes.iter().map(report).collect::<Vec<_>>());
+    } else {
+        output.line(&table(&nodes));
+        for remark in remarks(&nodes) {
+            output.line(&remark);
+        }
+    }
+    let is_answered = nodes.iter().any(|node| node.status.is_ok());
+    Ok(if is_answered { Exit::Done } else { Exit::Failed })
+}
+
+async fn ask(client: &Client, node: Option<u64>) -> Vec<NodeStatus> {
+    match node {
+        None => client.status_of_all().await,
+        Some(node) => {
+            let status = client.status().await;
+            let addr = client.addr_of(node).unwrap_or_default();
+            vec![NodeStatus { endpoint: Endpoint { node: Some(node), addr }, status }]
+        }
+    }
+}
+
+fn report(node: &NodeStatus) -> Report<'_> {
+    let error = node.status.as_ref().err();
+    Report {
+        node: node.endpoint.node,
+        address: &node.endpoint.addr,
+        status: node.status.as_deref().ok(),
+        error: error.map(|error| Failure { code: error.code(), message: error.to_string() }),
+    }
+}
+
+const HEADER: [&str; 13] = [
+    "NODE", "ROLE", "TERM", "VOTE", "LEADER", "COMMIT", "APPLIED", "LOG", "VOTERS", "KEYS",
+    "STATE", "WAITING", "FSYNC",
+];
+
+fn table(nodes: &[NodeStatus]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(HEADER);
+    for node in nodes {
+        match &node.status {
+            Ok(status) => table.add_row(row(status)),
+            Err(_) => table.add_row([name(&node.endpoint), "unreachable".to_owned()]),
+        };
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for right in [2, 5, 6, 9] {
+        if let Some(column) = table.column_mut(right) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+fn row(status: &Status) -> [String; 13] {
+    let or_none = |node: Option<u64>| node.map_or_else(|| "-".to_owned(), |node| node.to_string());
+    let voters: Vec<String> = status.voters.iter().map(ToString::to_string).collect();
+    let waiting = (status.proposals_waiting, status.reads_waiting, status.writes_waiting);
+    let (p50, p99) = (milliseconds(status.sync_us_p50), milliseconds(status.sync_us_p99));
+    [
+        status.node.to_string(),
+        status.role.clone(),
+        status.term.to_string(),
+        or_none(status.vote),
+        or_none(status.leader),
+        status.commit.to_string(),
+        status.applied.to_string(),
+        format!("{}..{}", status.first, status.last),
+        voters.join(","),
+        status.keys.to_string(),
+        status.state_hash.clone(),
+        format!("{} {} {}", waiting.0, waiting.1, waiting.2),
+        format!("{p50} {p99}"),
+    ]
+}
+
+/// Microseconds as milliseconds, with as many digits as mean something.
+fn milliseconds(us: u64) -> String {
+    let (whole, rest) = (us / 1_000, us % 1_000);
+    if whole >= 10 { format!("{whole}ms") } else { format!("{whole}.{:02}ms", rest / 10) }
+}
+
+fn name(endpoint: &Endpoint) -> String {
+    endpoint.node.map_or_else(|| endpoint.addr.clone(), |node| node.to_string())
+}
+
+/// What the table cannot say.
+fn remarks(nodes: &[NodeStatus]) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if nodes.iter().any(|node| node.status.is_ok()) {
+        remarks.push(
+            "(WAITING: proposals, reads, disk writes. FSYNC: median and 99th percentile.)"
+                .to_owned(),
+        );
+    }
+    for node in nodes {
+        match &node.status {
+            Err(error) => remarks.push(format!("node {}: {error}", name(&node.endpoint))),
+            Ok(status) if status.disk_full => {
+                remarks.push(format!("node {}: its disk is full; it refuses writes", status.node));
+            }
+            Ok(_) => {}
+        }
+    }
+    remarks.extend(divergence(nodes));
+    remarks
+}
+
+/// Two nodes that have applied the same entries and have different states: what Raft is there to prevent.
+fn divergence(nodes: &[NodeStatus]) -> Option<String> {
+    let mut seen: BTreeMap<u64, &Status> = BTreeMap::new();
+    for status in nodes.iter().filter_map(|node| node.status.as_ref().ok()) {
+        let other = seen.entry(status.applied).or_insert(status);
+        if other.state_hash != status.state_hash {
+            return Some(format!(
+                "WARNING: nodes {} and {} differ in their state at index {}",
+                other.node, status.node, status.applied
+            ));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: u64, applied: u64, hash: &str) -> NodeStatus {
+        let status = Status {
+            node: id,
+            role: "follower".to_owned(),
+            applied,
+            state_hash: hash.to_owned(),
+            voters: vec![1, 2],
+            sync_us_p50: 187,
+            sync_us_p99: 12_345,
+            ..Status::default()
+        };
+        NodeStatus { endpoint: Endpoint::of(id, "a:1"), status: Ok(Box::new(status)) }
+    }
+
+    #[test]
+    fn states_that_differ_at_one_index_are_noticed() {
+        assert_eq!(divergence(&[node(1, 7, "aa"), node(2, 8, "bb"), node(3, 7, "aa")]), None);
+        let warning = divergence(&[node(1, 7, "aa"), node(2, 8, "bb"), node(3, 7, "cc")]).unwrap();
+        assert!(warning.contains("nodes 1 and 3 differ"), "{warning}");
+    }
+
+    #[test]
+    fn table_has_a_line_a_node_and_no_trailing_blanks() {
+        let text = table(&[node(1, 7, "00ff"), node(2, 7, "00ff")]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[1].starts_with("1 ") && lines[1].contains("0.18ms 12ms"), "{text}");
+        assert!(lines.iter().all(|line| *line == line.trim_end()), "{text}");
+    }
+}
