@@ -2,6 +2,8 @@
 //!
 //! A key starts without a value. What `f` means is in the tables of [`crate::history`].
 
+pub(crate) mod object;
+
 use std::fmt;
 
 use serde_json::Value;

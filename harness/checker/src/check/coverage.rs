@@ -1,0 +1,113 @@
+//! Did enough happen for silence to mean something?
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::cluster::Cluster;
+use super::keys::KeyOps;
+use super::text;
+use crate::history::History;
+use crate::results::{Check, Counts, Verdict};
+
+pub(super) fn check(
+    history: &History,
+    keys: &[KeyOps<'_>],
+    cluster: &Cluster,
+    counts: &Counts,
+) -> Check {
+    let mut missing = minima(history, counts);
+    missing.extend(functions(history, counts));
+    missing.extend(end_of_run(history, cluster));
+    missing.extend(final_reads(keys, cluster));
+    let verdict = if missing.is_empty() { Verdict::Valid } else { Verdict::Unknown };
+    let summary = if missing.is_empty() {
+        "Everything that this run was to exercise has happened.".to_owned()
+    } else {
+        format!("Too little happened to tell: {}.", missing.join("; "))
+    };
+    Check {
+        name: "coverage".to_owned(),
+        verdict,
+        summary,
+        violations: Vec::new(),
+        details: json!({"missing": missing, "truncated_line": history.truncated_line()}),
+    }
+}
+
+/// What the header demands.
+fn minima(history: &History, counts: &Counts) -> Vec<String> {
+    let minima = &history.header().minima;
+    let mut missing = Vec::new();
+    // Even a history without demands must not be empty.
+    let ok_min = minima.ok.max(1);
+    if counts.ok < ok_min {
+        missing.push(format!(
+            "{} of at least {} operations succeeded",
+            text::number(counts.ok),
+            text::number(ok_min)
+        ));
+    }
+    if counts.leader_changes < minima.leader_changes {
+        missing.push(format!(
+            "the leader changed {} of at least {} times",
+            counts.leader_changes, minima.leader_changes
+        ));
+    }
+    for (kind, &least) in &minima.faults {
+        let bit = counts.faults.get(kind).copied().unwrap_or(0);
+        if bit < least {
+            let unproven = counts.faults_without_proof.get(kind).copied().unwrap_or(0);
+            let others = match unproven {
+                0 => String::new(),
+                n => format!(" ({n} more did not prove that they bit)"),
+            };
+            missing.push(format!("fault {kind} bit {bit} of at least {least} times{others}"));
+        }
+    }
+    missing
+}
+
+/// Kinds of operations that were tried and never succeeded.
+fn functions(history: &History, counts: &Counts) -> Vec<String> {
+    let tried: BTreeSet<&str> = history
+        .operations()
+        .iter()
+        .map(|operation| history.invocation(operation).f.as_str())
+        .collect();
+    tried
+        .into_iter()
+        .filter(|f| !counts.ok_by_f.contains_key(*f))
+        .map(|f| format!("no {f} succeeded"))
+        .collect()
+}
+
+/// Whether the run came to its end, and the cluster with it.
+fn end_of_run(history: &History, cluster: &Cluster) -> Vec<String> {
+    let mut missing = Vec::new();
+    if cluster.phase("not-recovered").is_some() {
+        missing.push("the cluster did not recover after the faults were healed".to_owned());
+    }
+    if !cluster.phases.is_empty() && cluster.phase("end").is_none() {
+        missing.push("the run was cut short, its last phase is missing".to_owned());
+    }
+    if let Some(line) = history.truncated_line() {
+        missing.push(format!(
+            "the history breaks off in the middle of line {line}, which was left out"
+        ));
+    }
+    missing
+}
+
+/// Keys that were changed and not read at the end.
+fn final_reads(keys: &[KeyOps<'_>], cluster: &Cluster) -> Option<String> {
+    // A history without phases promises no final reads, and one that was cut short is missing more than those.
+    let phase = cluster.phase("final")?;
+    let unread: Vec<String> = keys
+        .iter()
+        .filter(|key| key.ops.iter().any(|op| op.is_ok() && !op.is_ok_read()))
+        .filter(|key| !key.ops.iter().any(|op| op.is_ok_read() && op.call > phase.event))
+        .map(|key| text::quote(key.key.unwrap_or("")))
+        .collect();
+    (!unread.is_empty()).then(|| format!("no final read of {}", text::list(&unread)))
+}

@@ -1,0 +1,93 @@
+//! Counters: no read may exceed what was asked for by then, and the last may not fall short of what was acknowledged.
+
+use super::{Class, Findings, read_from};
+use crate::check::keys::{NEVER, Op, Seen};
+use crate::check::text::{self, Words};
+
+pub(super) fn check(words: Words<'_, '_>, last: &[usize], findings: &mut Findings) {
+    let sums = Sums::of(words);
+    for op in words.key.ops.iter().filter(|op| op.is_ok_read()) {
+        let Seen::Number(number) = op.seen else { continue };
+        let most = sums.most(op);
+        if i128::from(number) > most {
+            findings.add_on_key(Class::Duplicate, words, &[op], || {
+                format!(
+                    "{} and got {number}. Everything that had been asked for by then, acknowledged or not, adds up to at most \
+                     {most}, so a request took effect more than once.",
+                    text::capital(&read_from(words, op)),
+                )
+            });
+        }
+    }
+    for op in last.iter().map(|&id| &words.key.ops[id]) {
+        let Seen::Number(number) = op.seen else { continue };
+        let least = sums.least(op);
+        if i128::from(number) < least {
+            let mut before =
+                words.key.ops.iter().filter(|other| other.is_ok() && other.ret < op.call);
+            let newest = before.rfind(|other| other.adds().is_some());
+            let ops: Vec<&Op> = newest.into_iter().chain([op]).collect();
+            findings.add_on_key(Class::LostIncrement, words, &ops, || {
+                format!(
+                    "At the end, {} and got {number}. What had been acknowledged before adds up to at least {least}.",
+                    read_from(words, op),
+                )
+            });
+        }
+    }
+}
+
+/// What was added, summed up in order of positions.
+struct Sums {
+    /// Increments that took effect, by completion.
+    positive_done: Vec<(usize, i128)>,
+    negative_done: Vec<(usize, i128)>,
+    /// Increments that took effect or may have, by invocation.
+    positive_asked: Vec<(usize, i128)>,
+    negative_asked: Vec<(usize, i128)>,
+}
+
+impl Sums {
+    fn of(words: Words<'_, '_>) -> Sums {
+        let sum = |sign: i64, position: fn(&Op) -> usize| {
+            let mut parts: Vec<(usize, i128)> = words
+                .key
+                .ops
+                .iter()
+                .filter(|op| op.may_count())
+                .filter_map(|op| {
+                    let by = op.adds().filter(|by| by.signum() == sign)?;
+                    Some((position(op), i128::from(by)))
+                })
+                .collect();
+            parts.sort_unstable_by_key(|&(position, _)| position);
+            let mut total = 0;
+            for (_, part) in &mut parts {
+                total += *part;
+                *part = total;
+            }
+            parts
+        };
+        Sums {
+            positive_done: sum(1, |op| op.ret),
+            negative_done: sum(-1, |op| op.ret),
+            positive_asked: sum(1, |op| op.call),
+            negative_asked: sum(-1, |op| op.call),
+        }
+    }
+
+    fn most(&self, read: &Op) -> i128 {
+        before(&self.positive_asked, read.ret) + before(&self.negative_done, read.call)
+    }
+
+    fn least(&self, read: &Op) -> i128 {
+        before(&self.positive_done, read.call) + before(&self.negative_asked, read.ret)
+    }
+}
+
+/// The sum of what stands before a position.
+fn before(sums: &[(usize, i128)], position: usize) -> i128 {
+    debug_assert!(position != NEVER);
+    let count = sums.partition_point(|&(at, _)| at < position);
+    count.checked_sub(1).map_or(0, |last| sums[last].1)
+}

@@ -1,0 +1,122 @@
+//! Did the nodes themselves behave: no exit but on the harness's account, no panic, one leader a term?
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::Options;
+use super::cluster::{Cluster, Lead, node_of};
+use super::text;
+use crate::history::{Event, Exit, History};
+use crate::results::{Check, Verdict, Violation};
+
+pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>) -> Check {
+    let mut violations = two_leaders(cluster);
+    let leaders = violations.len();
+    let mut exits = 0;
+    let mut panics = 0;
+    for event in history.events() {
+        let Some(node) = node_of(&event.process) else { continue };
+        match event.f.as_str() {
+            "exit" => {
+                if let Some(violation) = unexpected_exit(event, node) {
+                    violations.push(violation);
+                    exits += 1;
+                }
+            }
+            "panic" => {
+                violations.push(panic(event, node));
+                panics += 1;
+            }
+            _ => {}
+        }
+    }
+    let found: Vec<String> = [
+        (leaders, "term with two leaders", "terms with two leaders"),
+        (panics, "panic", "panics"),
+        (exits, "unexpected exit", "unexpected exits"),
+    ]
+    .into_iter()
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many }))
+    .collect();
+    let summary = if found.is_empty() {
+        "No node panicked or exited by itself, and no term had two leaders.".to_owned()
+    } else {
+        format!("Nodes misbehaved: {}.", text::list(&found))
+    };
+    let verdict = if violations.is_empty() { Verdict::Valid } else { Verdict::Invalid };
+    violations.truncate(options.violations_max);
+    Check {
+        name: "nodes".to_owned(),
+        verdict,
+        summary,
+        violations,
+        details: json!({"two_leaders": leaders, "panics": panics, "unexpected_exits": exits}),
+    }
+}
+
+fn unexpected_exit(event: &Event, node: u64) -> Option<Violation> {
+    // An exit of another shape is not known to be expected.
+    let exit = serde_json::from_value::<Exit>(event.value.clone()).unwrap_or_default();
+    if exit.expected {
+        return None;
+    }
+    let how = if exit.how.is_empty() { "for an unknown reason" } else { &exit.how };
+    Some(violation(
+        "unexpected exit",
+        format!(
+            "{} exited at {} ({how}). Nobody had told it to; see the end of its log.",
+            text::node(node),
+            text::at(event.time)
+        ),
+        vec![event.index],
+        event.time,
+    ))
+}
+
+fn panic(event: &Event, node: u64) -> Violation {
+    let line = event.value.get("line").and_then(|line| line.as_str()).unwrap_or("");
+    let line: String = line.chars().take(300).collect();
+    violation(
+        "panic",
+        format!(
+            "{} wrote to its log at {}: {line:?}. No correct node writes that.",
+            text::node(node),
+            text::at(event.time)
+        ),
+        vec![event.index],
+        event.time,
+    )
+}
+
+/// Terms that two nodes said to lead (election safety, Thesis §3.4).
+fn two_leaders(cluster: &Cluster) -> Vec<Violation> {
+    let mut first: BTreeMap<u64, Lead> = BTreeMap::new();
+    let mut found: BTreeMap<u64, Violation> = BTreeMap::new();
+    for lead in &cluster.leaders {
+        let other = *first.entry(lead.term).or_insert(*lead);
+        if other.node == lead.node || found.contains_key(&lead.term) {
+            continue;
+        }
+        let explanation = format!(
+            "{} became leader of term {} at {}, and {} became leader of the same term at {}. A term has one leader at most, so a \
+             node voted twice or a vote was counted that was not given.",
+            text::node(other.node),
+            lead.term,
+            text::at(other.time),
+            text::node(lead.node),
+            text::at(lead.time),
+        );
+        let events = vec![other.event, lead.event];
+        found.insert(
+            lead.term,
+            violation("two leaders in one term", explanation, events, lead.time),
+        );
+    }
+    found.into_values().collect()
+}
+
+fn violation(class: &str, explanation: String, events: Vec<u64>, time: u64) -> Violation {
+    Violation { class: class.to_owned(), key: None, explanation, events, time, stale: None }
+}
