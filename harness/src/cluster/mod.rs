@@ -31,6 +31,7 @@ mod board;
 mod config;
 mod error;
 mod event;
+mod limits;
 mod logs;
 pub mod process;
 pub mod proxy;
@@ -99,6 +100,7 @@ impl Cluster {
         if !options.raftd.is_file() {
             return Err(Error::NoDaemon { path: options.raftd.clone() });
         }
+        limits::raise_open_files();
         let dir = absolute(&options.dir)?;
         let mesh = Arc::new(Mesh::bind(options.nodes).await?);
         let board = Arc::new(Board::new(options.nodes, recorder, Arc::clone(&mesh)));
