@@ -164,7 +164,7 @@ fn section(
     if with_title {
         writeln!(out, "{title}")?;
     }
-    writeln!(out, "{table}")?;
+    writeln!(out, "{}", table.trim_fmt())?;
     if with_title { writeln!(out) } else { Ok(()) }
 }
 

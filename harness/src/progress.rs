@@ -41,7 +41,7 @@ impl Progress {
                 ProgressDrawTarget::stderr_with_hz(20),
             );
             let style = ProgressStyle::with_template(
-                "{spinner:.dim} {prefix:.bold} {bar:16.cyan/dim} {wide_msg}",
+                "{spinner:.dim} {prefix:.bold} {bar:12.cyan/dim} {wide_msg}",
             );
             bar.set_style(
                 style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━━─"),
@@ -128,12 +128,13 @@ fn status(live: &Live, rate: u64) -> String {
         [live.ok, live.fail, live.info, live.anomalies].map(HumanCount);
     let leader = live.leader.map_or_else(
         || "no leader yet".to_owned(),
-        |(node, term)| format!("leader n{node} in term {term}"),
+        |(node, term)| format!("n{node} leads, term {term}"),
     );
+    // What is looked at first comes first: narrow terminals cut the end off.
+    let faults = faults(live);
     let written = write!(
         text,
-        " · ok {ok} fail {fail} info {info} · anomalies {anomalies} · {leader} · {}",
-        faults(live)
+        " · anomalies {anomalies} · {leader} · {faults} · ok {ok} fail {fail} info {info}"
     );
     written.expect("strings take everything");
     text
@@ -141,7 +142,7 @@ fn status(live: &Live, rate: u64) -> String {
 
 fn faults(live: &Live) -> String {
     match live.faults.len() {
-        0 => format!("no fault now, {} so far", live.faults_begun),
+        0 => format!("no fault now ({} so far)", live.faults_begun),
         1..=FAULTS_NAMED_MAX => live.faults.values().cloned().collect::<Vec<_>>().join(" + "),
         many => format!("{many} faults at once"),
     }
@@ -173,7 +174,7 @@ mod tests {
         live.faults.insert(4, "kill n2".to_owned());
         assert_eq!(
             status(&live, 812),
-            "  812 ops/s · ok 12,345 fail 6 info 7 · anomalies 0 · leader n2 in term 3 · kill n2"
+            "  812 ops/s · anomalies 0 · n2 leads, term 3 · kill n2 · ok 12,345 fail 6 info 7"
         );
     }
 }

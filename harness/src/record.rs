@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use history_checker::History;
 use history_checker::history::{Fault, Process};
-use history_checker::results::Results;
+use history_checker::results::{Results, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -109,6 +109,12 @@ impl Record {
         }
     }
 
+    /// Whether something is proven wrong that clients were there to see: a cluster that did not even start proves
+    /// nothing about what it promises.
+    pub fn is_counterexample(&self) -> bool {
+        self.results.verdict == Verdict::Invalid && !self.phases.is_empty()
+    }
+
     /// As it stands in the file.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut json = serde_json::to_vec_pretty(self)?;
@@ -144,7 +150,7 @@ impl FaultRecord {
 
 #[cfg(test)]
 mod tests {
-    use history_checker::results::{Counts, Verdict};
+    use history_checker::results::Counts;
 
     use super::*;
 

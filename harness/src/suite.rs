@@ -25,6 +25,9 @@ use crate::{daemon, terminal};
 /// Seeds that nobody chose are below this, so that they are easily typed.
 const RANDOM_SEEDS: u128 = 1_000_000;
 
+/// Kinds of fault that are named at the start of a run; of more there is only the number.
+const FAULTS_NAMED_MAX: usize = 4;
+
 /// The runs that a command line asks for.
 #[derive(Debug)]
 pub struct Suite<'a> {
@@ -104,16 +107,7 @@ impl<'a> Suite<'a> {
         };
         announce(&plan, &directory);
         let ran = runner::run(&plan, &directory, interrupted).await;
-        let judged = conclude(&directory, interrupted).await;
-        // The harness's own failure comes first, but a counterexample that was found before it stands.
-        let outcome = match (ran, judged) {
-            (Ok(()), judged) => judged,
-            (Err(error), Ok(record)) if record.results.verdict == Verdict::Invalid => {
-                eprintln!("error: {error:#}");
-                Ok(record)
-            }
-            (Err(error), _) => Err(error),
-        };
+        let outcome = conclude(ran, &directory, interrupted).await;
         let exit = self.exit(scenario, &outcome, *interrupted.borrow());
         let out = &mut stdout().lock();
         self.print(out, scenario, &directory, &outcome, exit).or_else(ignore_broken_pipe)?;
@@ -233,11 +227,22 @@ fn canary_note(rejected: bool, exit: Exit) -> &'static str {
 }
 
 /// Makes everything that follows from a history: verdict, results, report.
+///
+/// If the harness itself failed, that is the outcome; but a counterexample that clients had seen by then stands.
 async fn conclude(
+    ran: anyhow::Result<()>,
     directory: &RunDirectory,
     interrupted: &watch::Receiver<bool>,
 ) -> anyhow::Result<Record> {
-    let record = judge(&directory.file(store::HISTORY), interrupted).await?;
+    let judged = judge(&directory.file(store::HISTORY), interrupted).await;
+    let record = match (ran, judged) {
+        (Ok(()), judged) => judged?,
+        (Err(error), Ok(record)) if record.is_counterexample() => {
+            eprintln!("error: {error:#}");
+            record
+        }
+        (Err(error), _) => return Err(error),
+    };
     directory.write(store::RESULTS, &record.to_json()?)?;
     directory.write(store::SCHEDULE, &record.schedule_lines()?)?;
     if record.results.verdict == Verdict::Valid {
@@ -268,13 +273,18 @@ fn remove_data(nodes: &Path) -> anyhow::Result<()> {
 fn announce(plan: &Plan, directory: &RunDirectory) {
     let scenario = &plan.scenario;
     let kinds: Vec<_> = scenario.faults().map(Kind::name).collect();
+    let faults = match kinds.len() {
+        0 => "no faults".to_owned(),
+        1..=FAULTS_NAMED_MAX => kinds.join(", "),
+        many => format!("{many} kinds of fault"),
+    };
     eprintln!(
-        "{}: {} nodes, {} clients, {} of {}, seed {} → {}",
+        "{}: {} nodes, {} clients, {}, {}, seed {} → {}",
         scenario.name,
         scenario.nodes,
         scenario.clients,
         humantime::format_duration(plan.time_limit),
-        if kinds.is_empty() { "traffic without faults".to_owned() } else { kinds.join(", ") },
+        faults,
         plan.seed,
         directory.path.display()
     );
@@ -300,7 +310,7 @@ fn print_table(out: &mut impl Write, runs: &[Ran], left_out: usize) -> io::Resul
         let took = format!("{} s", summary.took.as_secs());
         table.add_row([&summary.workload, verdict, &ok, &took, as_expected]);
     }
-    writeln!(out, "{table}")?;
+    writeln!(out, "{}", table.trim_fmt())?;
     if left_out > 0 {
         writeln!(out, " {left_out} more not run")?;
     }

@@ -21,14 +21,14 @@ pub fn verdict(out: &mut impl Write, record: &Record) -> io::Result<()> {
     for check in &results.checks {
         checks.add_row([&check.name, word(check.verdict), &check.summary]);
     }
-    writeln!(out, "{checks}\n")?;
+    writeln!(out, "{}\n", checks.trim_fmt())?;
     let mut facts = table();
     facts.add_row(["operations", &operations(record)]);
     if !record.faults.is_empty() {
         facts.add_row(["faults", &faults(record)]);
     }
     facts.add_row(["leaders", &format!("{} changes", HumanCount(results.counts.leader_changes))]);
-    writeln!(out, "{facts}")?;
+    writeln!(out, "{}", facts.trim_fmt())?;
     let rejecting = results.checks.iter().filter(|check| check.verdict == Verdict::Invalid);
     if let Some(violation) = rejecting.flat_map(|check| &check.violations).next() {
         writeln!(

@@ -1,0 +1,157 @@
+//! Whole runs, against the real daemon.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+
+use crate::support::{harness, one_cluster_at_a_time, processes_about, raftd, run_directory};
+
+/// A short and calm run: debug builds on a busy machine manage it.
+const CALM: [&str; 4] = ["--time-limit", "5s", "--rate", "300"];
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn register_run_is_valid_and_its_directory_tells_all() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let run = harness()
+        .args(["run", "register", "--seed", "7", "--results"])
+        .arg(results.path())
+        .args(CALM)
+        .arg("--raftd")
+        .arg(raftd())
+        .assert();
+    let directory = run_directory(results.path(), "register");
+    let said = contains("VALID").and(contains("reproduce")).and(contains("--seed 7"));
+    run.code(0).stdout(said.and(contains(directory.join("report.html").to_str().unwrap())));
+    assert_eq!(processes_about(results.path()), Vec::<String>::new());
+
+    for file in ["history.jsonl", "results.json", "report.html", "schedule.jsonl"] {
+        assert!(fs::metadata(directory.join(file)).unwrap().len() > 0, "{file} is empty");
+    }
+    for node in 1..=5 {
+        let node = directory.join(format!("nodes/{node}"));
+        assert!(node.join("stderr").exists());
+        assert!(!node.join("data").exists(), "the data of a valid run is removed");
+    }
+    for link in ["latest", "register/latest"] {
+        let target = fs::canonicalize(results.path().join(link)).unwrap();
+        assert_eq!(target, fs::canonicalize(&directory).unwrap());
+    }
+
+    let recorded = json(&directory.join("results.json"));
+    assert_eq!((&recorded["verdict"], &recorded["seed"]), (&"valid".into(), &7.into()));
+    let phases: Vec<_> =
+        recorded["phases"].as_array().unwrap().iter().map(|stage| stage["phase"].clone()).collect();
+    assert_eq!(phases, ["clean", "faults", "heal", "recovered", "final", "end"]);
+    assert!(recorded["faults"].as_object().unwrap().values().any(|fault| fault["bit"] != 0));
+
+    let live = fs::read(directory.join("results.json")).unwrap();
+    let offline = harness().args(["check", "--output", "json"]).arg(&directory).output().unwrap();
+    assert_eq!(offline.status.code(), Some(0));
+    assert_eq!(String::from_utf8(offline.stdout), String::from_utf8(live), "offline is not live");
+
+    fs::remove_file(directory.join("results.json")).unwrap();
+    fs::remove_file(directory.join("report.html")).unwrap();
+    harness().arg("report").arg(&directory).assert().code(0).stdout(contains("report.html"));
+    assert_eq!(json(&directory.join("results.json")), recorded);
+    assert!(directory.join("report.html").exists());
+}
+
+#[test]
+fn canary_is_rejected_which_passes_in_a_series_only() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let junit = results.path().join("junit.xml");
+    let canary = |others: &[&str]| {
+        harness()
+            .args(["run", "stale-canary", "--seed", "3", "--raftd"])
+            .arg(raftd())
+            .arg("--results")
+            .arg(results.path())
+            .arg("--junit")
+            .arg(&junit)
+            .args(others)
+            .args(CALM)
+            .assert()
+    };
+    let explained = contains("INVALID").and(contains("stale")).and(contains("it is right"));
+    canary(&[]).code(1).stdout(explained);
+    let directory = run_directory(results.path(), "stale-canary");
+    assert!(directory.join("nodes/1/data").exists(), "the data of a run that is not valid is kept");
+
+    canary(&["counter"]).code(0).stdout(contains("rejected as it must be"));
+    let junit = fs::read_to_string(&junit).unwrap();
+    assert!(junit.contains("stale-canary") && junit.contains("counter"), "{junit}");
+    assert_eq!(processes_about(results.path()), Vec::<String>::new());
+}
+
+#[test]
+fn fail_fast_ends_a_run_at_its_first_anomaly() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    harness()
+        .args(["run", "stale-canary", "--fail-fast", "--time-limit", "1h", "--raftd"])
+        .arg(raftd())
+        .arg("--results")
+        .arg(results.path())
+        .timeout(Duration::from_secs(300))
+        .assert()
+        .code(1)
+        .stdout(contains("INVALID"));
+}
+
+#[test]
+fn interrupted_run_is_checked_and_leaves_nothing_running() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["run", "register", "append", "--time-limit", "10m", "--results"])
+        .arg(results.path())
+        .arg("--raftd")
+        .arg(raftd())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first line of progress comes when clients are at work.
+    let mut progress = BufReader::new(run.stderr.take().unwrap()).lines();
+    progress
+        .find(|line| line.as_ref().unwrap().contains("ops/s"))
+        .expect("a line of progress")
+        .unwrap();
+    let nodes = processes_about(results.path()).into_iter().filter(|line| line.contains("--data"));
+    assert_eq!(nodes.count(), 5);
+    kill(Pid::from_raw(run.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    progress.for_each(|line| drop(line.unwrap()));
+    let output = run.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("UNKNOWN") && said.contains("cut short"), "{said}");
+    assert_eq!(processes_about(results.path()), Vec::<String>::new());
+    let recorded = json(&run_directory(results.path(), "register").join("results.json"));
+    assert_eq!(recorded["phases"].as_array().unwrap().last().unwrap()["phase"], "interrupted");
+}
+
+#[test]
+fn daemon_that_does_not_start_is_a_harness_failure() {
+    let results = tempfile::tempdir().unwrap();
+    harness()
+        .args(["run", "register", "--time-limit", "1s", "--raftd", "/bin/false", "--results"])
+        .arg(results.path())
+        .assert()
+        .code(3)
+        .stdout(contains("HARNESS FAILED").and(contains("does not listen")));
+    assert_eq!(processes_about(results.path()), Vec::<String>::new());
+}
