@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use raft_core::effects::{self, Effects, Role, WriteSeq};
+use raft_core::effects::{self, Effects, Outcome, Role, Token, WriteSeq};
 use raft_core::kv::{Command, Limits};
 use raft_core::message::Envelope;
 use raft_core::node::{Input, Node, Options};
@@ -61,7 +61,8 @@ const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 /// How long a stopping node waits for its clients to take their last answers.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Refused connections are logged at most this often; the rest is counted.
+/// Most refused connections logged in [`REFUSED_LOG_INTERVAL`]; the rest is only counted.
+const REFUSED_LOG_LINES_MAX: u32 = 10;
 const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a node is started with.
@@ -136,9 +137,9 @@ pub fn run(setup: Setup) -> Result<(), Error> {
 async fn serve(setup: Setup, opened: Opened, origin: Instant) -> Result<(), Error> {
     let Opened { recovered, log, torn } = opened;
     let me = setup.id;
-    if let Some(storage::Torn { file, line, .. }) = torn {
+    if let Some(storage::Torn { file, line, cut_bytes, .. }) = torn {
         let file = file.display();
-        tracing::warn!(event = "torn_tail", node = me, %file, line, "cut a torn last write");
+        tracing::warn!(event = "torn_tail", node = me, %file, line, cut_bytes, "cut a torn last write");
     }
     let (entries, term) = (recovered.entries.len(), recovered.term);
     tracing::info!(event = "recovered", node = me, entries, term);
@@ -244,7 +245,8 @@ struct Server {
     disk_full: bool,
     /// Connections refused, or closed because of what came in.
     refused: u64,
-    refused_logged_at: Option<Instant>,
+    /// Since when, and how many of them were logged.
+    refused_logged: (Instant, u32),
     last_connection: ConnectionId,
     events: mpsc::Sender<net::Event>,
     /// What the core is to be told next.
@@ -274,7 +276,7 @@ impl Server {
             durable: 0,
             disk_full: false,
             refused: 0,
-            refused_logged_at: None,
+            refused_logged: (origin, 0),
             last_connection: 0,
             events,
             inputs: Vec::new(),
@@ -478,10 +480,21 @@ impl Server {
             self.on_event(event);
         }
         for effects::Answer { token, outcome } in effects.answers.drain(..) {
-            let Waiting { client, tag } = self.clients.take(token);
-            let response = answer::response(tag, outcome, self.standpoint, &self.cluster);
-            self.clients.respond(client, &response);
+            self.answer(token, outcome);
         }
+    }
+
+    fn answer(&mut self, token: Token, outcome: Outcome) {
+        let Waiting { client, tag } = self.clients.take(token);
+        // Values pile up where they are not taken, and a read can be refused without harm.
+        let is_too_much = matches!(outcome, Outcome::Read { .. }) && !self.clients.has_room(client);
+        let response = if is_too_much {
+            let message = "earlier answers have not been taken yet; take them, then ask again";
+            Response::refusal(tag, api::Error::new(Code::Overloaded, message))
+        } else {
+            answer::response(tag, outcome, self.standpoint, &self.cluster)
+        };
+        self.clients.respond(client, &response);
     }
 
     fn on_event(&mut self, event: effects::Event) {
@@ -499,8 +512,11 @@ impl Server {
     fn on_refused(&mut self, port: Port, from: SocketAddr, reason: &str) {
         self.refused += 1;
         let now = Instant::now();
-        if self.refused_logged_at.is_none_or(|at| now - at >= REFUSED_LOG_INTERVAL) {
-            self.refused_logged_at = Some(now);
+        if now - self.refused_logged.0 >= REFUSED_LOG_INTERVAL {
+            self.refused_logged = (now, 0);
+        }
+        self.refused_logged.1 += 1;
+        if self.refused_logged.1 <= REFUSED_LOG_LINES_MAX {
             let (node, refused) = (self.standpoint.node, self.refused);
             tracing::warn!(event = "refused", node, %port, %from, reason, refused, "refused a connection");
         }

@@ -20,7 +20,7 @@ const WAITING_PER_CLIENT_MAX: usize = 1024;
 /// Most requests that may wait in all; beyond, they are refused as overload.
 const WAITING_MAX: usize = 1 << 16;
 
-/// Answers that a client has not taken yet, bytes. Beyond, its reads are refused as overload.
+/// Answers that a client has not taken yet, bytes. Beyond, reads are answered `overloaded` instead.
 const UNTAKEN_BYTES_MAX: usize = 16 << 20;
 
 /// The same for all clients together.
@@ -118,7 +118,7 @@ impl Clients {
         Ok(Token::try_from(self.waiting.insert(waiting)).expect("a place in memory fits 64 bits"))
     }
 
-    /// Whether the client takes its answers, so that a read may add another.
+    /// Whether the client takes its answers, so that another value may be added.
     pub(super) fn has_room(&self, id: ConnectionId) -> bool {
         self.untaken_bytes < UNTAKEN_BYTES_MAX_TOTAL
             && self

@@ -1,3 +1,9 @@
-//! Tests against real processes.
+//! Tests against real processes, and of the source tree.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_input;
+mod smoke;
 mod storage;
+mod support;
+mod tidy;
