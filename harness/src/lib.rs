@@ -1,4 +1,33 @@
-//! The harness.
+//! Runs raftd clusters as local processes, breaks them, and checks what their clients saw.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`cli`], [`commands`], [`exit`] | the command line, what each command does, what it exits with |
+//! | [`suite`] | one run after another, each with its verdict |
+//! | [`scenario`], [`workload`] | what to run, and the operations that clients draw from it |
+//! | [`runner`], [`traffic`], [`client`] | one run: its stages, the clients at work, what came of an operation |
+//! | [`journal`], [`online`], [`progress`] | the history as it is written, anomalies so far, the status line |
+//! | [`cluster`], [`nemesis`] | processes and the wires between them, and faults |
+//! | [`judge`], [`record`], [`store`] | from a history to its verdict, `results.json`, where runs are kept |
+//! | [`report`], [`terminal`] | what people get to see |
 
+pub mod cli;
+pub mod client;
 pub mod cluster;
+pub mod commands;
+pub mod daemon;
+pub mod exit;
+pub mod journal;
+pub mod judge;
 pub mod nemesis;
+pub mod online;
+pub mod progress;
+pub mod record;
+pub mod report;
+pub mod runner;
+pub mod scenario;
+pub mod store;
+pub mod suite;
+pub mod terminal;
+pub mod traffic;
+pub mod workload;

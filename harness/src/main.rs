@@ -1,3 +1,21 @@
 //! The `harness` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use harness::cli::Cli;
+use harness::exit::Exit;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Clap's own code for wrong usage is 2, which would be read as a verdict.
+        Err(error) => {
+            let printed = error.print();
+            let exit =
+                if error.use_stderr() || printed.is_err() { Exit::Usage } else { Exit::Valid };
+            return exit.into();
+        }
+    };
+    harness::commands::execute(cli.command).into()
+}

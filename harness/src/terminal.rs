@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use console::{Term, style};
-use history_checker::results::{Verdict, Violation};
+use history_checker::results::{Results, Verdict, Violation};
 use indicatif::HumanCount;
 
 use crate::record::Record;
@@ -29,8 +29,7 @@ pub fn verdict(out: &mut impl Write, record: &Record) -> io::Result<()> {
     }
     facts.add_row(["leaders", &format!("{} changes", HumanCount(results.counts.leader_changes))]);
     writeln!(out, "{}", facts.trim_fmt())?;
-    let rejecting = results.checks.iter().filter(|check| check.verdict == Verdict::Invalid);
-    if let Some(violation) = rejecting.flat_map(|check| &check.violations).next() {
+    if let Some(violation) = violation(results) {
         writeln!(
             out,
             "\n{}\n{}",
@@ -124,8 +123,17 @@ fn faults(record: &Record) -> String {
     kinds.collect::<Vec<_>>().join(", ")
 }
 
-/// ` First violation: stale read of k12`.
+/// The violation to show: of the check that the headline is about, else of the first that found one.
+fn violation(results: &Results) -> Option<&Violation> {
+    let rejecting = || results.checks.iter().filter(|check| check.verdict == Verdict::Invalid);
+    let headline = rejecting().filter(|check| results.headline.contains(&check.summary));
+    headline.chain(rejecting()).flat_map(|check| &check.violations).next()
+}
+
+/// ` Stale read of k12`.
 fn title(violation: &Violation) -> String {
     let key = violation.key.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
-    format!(" First violation: {}{key}", violation.class)
+    let mut class = violation.class.chars();
+    let first = class.next().into_iter().flat_map(char::to_uppercase);
+    format!(" {}{}{key}", first.collect::<String>(), class.as_str())
 }

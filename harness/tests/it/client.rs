@@ -68,8 +68,8 @@ fn cas() -> Operation {
     Operation::Cas { key: "k".to_owned(), expect: None, value: "7-1".to_owned() }
 }
 
-fn error(code: &str) -> Script {
-    Some(json!({ "error": { "code": code, "message": "no" } }))
+fn error(code: &str) -> Value {
+    json!({ "error": { "code": code, "message": "no" } })
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn read_of_a_missing_key_is_ok_with_nothing() {
     let kinds =
         [(Model::Register, Value::Null), (Model::Append, json!([])), (Model::Counter, Value::Null)];
     for (model, nothing) in kinds {
-        let read = completion(model, &read(), error("not_found")).await;
+        let read = completion(model, &read(), Some(error("not_found"))).await;
         assert_eq!((read.kind, read.value), (Kind::Ok, nothing), "{model}");
     }
 }
@@ -107,19 +107,19 @@ async fn write_that_times_out_is_info() {
 
 #[tokio::test]
 async fn write_whose_leader_fell_is_info() {
-    let write = completion(Model::Register, &write(), error("leadership_lost")).await;
+    let write = completion(Model::Register, &write(), Some(error("leadership_lost"))).await;
     assert_eq!(write.kind, Kind::Info);
 }
 
 #[tokio::test]
 async fn write_with_an_unknown_error_is_info() {
-    let write = completion(Model::Register, &write(), error("error_of_a_newer_raftd")).await;
+    let write = completion(Model::Register, &write(), Some(error("error_of_a_newer_raftd"))).await;
     assert_eq!(write.kind, Kind::Info);
 }
 
 #[tokio::test]
 async fn write_that_nobody_proposed_fails() {
-    let write = completion(Model::Register, &write(), error("disk_full")).await;
+    let write = completion(Model::Register, &write(), Some(error("disk_full"))).await;
     assert_eq!((write.kind, write.error.as_deref()), (Kind::Fail, Some("disk_full")));
 }
 

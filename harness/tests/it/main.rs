@@ -1,5 +1,12 @@
-//! Tests against real processes.
+//! Tests of the `harness` command, against real processes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cli;
+mod client;
 mod cluster;
 mod faults;
 mod proxy;
+mod report;
+mod run;
+mod support;

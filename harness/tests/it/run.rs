@@ -106,7 +106,7 @@ fn fail_fast_ends_a_run_at_its_first_anomaly() {
         .arg(raftd())
         .arg("--results")
         .arg(results.path())
-        .timeout(Duration::from_secs(300))
+        .timeout(Duration::from_mins(5))
         .assert()
         .code(1)
         .stdout(contains("INVALID"));
