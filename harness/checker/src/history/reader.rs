@@ -105,7 +105,7 @@ impl<R: BufRead> Reader<R> {
             return Ok(None);
         }
         self.line_number += 1;
-        let event: Event = match serde_json::from_slice(&self.line) {
+        let event: Event = match serde_json::from_slice(self.line.trim_ascii_end()) {
             Ok(event) => event,
             // Each line is written with its end in one go: a line without one is the mark of a crash.
             Err(_) if !self.line.ends_with(b"\n") => {

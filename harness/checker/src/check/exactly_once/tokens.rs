@@ -114,11 +114,10 @@ fn order(
             findings.add_on_key(Class::WrongOrder, words, &[append, earlier, read], || {
                 let token = |op: &Op| op.appends().map_or(String::new(), |token| words.value(token));
                 format!(
-                    "{} and found {} before {}. But {} the append of {}, and only later did client {} ask to append {}.",
+                    "{} and found {} before {}. But the append of {} had been acknowledged before client {} asked to append {}.",
                     text::capital(&read_from(words, read)),
                     token(earlier),
                     token(append),
-                    acknowledged(words, append),
                     token(append),
                     earlier.process,
                     token(earlier),

@@ -1,0 +1,317 @@
+//! Histories with known verdicts: the files in `testdata/histories`, and what is easier said in a line.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use history_checker::history::Minima;
+use history_checker::results::{Results, Verdict};
+use history_checker::{History, Options, check};
+
+use crate::support::{events, header, history, parse, part, results, verdicts};
+
+fn testdata(folder: &str) -> Vec<(PathBuf, Results)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/histories").join(folder);
+    let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    assert!(paths.len() > 20, "{} has lost its histories", folder.display());
+    paths
+        .into_iter()
+        .map(|path| {
+            let history = History::read(&path).unwrap_or_else(|error| panic!("{error}"));
+            let results = check(&history, &Options::default());
+            let expected = &history.header().run;
+            for (name, verdict) in
+                expected.get("checks").and_then(|checks| checks.as_object()).into_iter().flatten()
+            {
+                let found = serde_json::to_value(part(&results, name).verdict).expect("a string");
+                assert_eq!(&found, verdict, "{}, {name}: {results:#?}", path.display());
+            }
+            let found: Vec<&str> = results
+                .checks
+                .iter()
+                .flat_map(|check| &check.violations)
+                .map(|v| v.class.as_str())
+                .collect();
+            for class in
+                expected.get("classes").and_then(|classes| classes.as_array()).into_iter().flatten()
+            {
+                let class = class.as_str().expect("a string");
+                assert!(found.contains(&class), "{}: no {class} among {found:?}", path.display());
+            }
+            (path, results)
+        })
+        .collect()
+}
+
+#[test]
+fn good_histories_are_valid() {
+    for (path, results) in testdata("good") {
+        assert_eq!(results.verdict, Verdict::Valid, "{}: {results:#?}", path.display());
+        assert!(results.headline.starts_with("Valid: "), "{}", results.headline);
+    }
+}
+
+#[test]
+fn bad_histories_are_invalid_and_explained_in_two_sentences() {
+    for (path, results) in testdata("bad") {
+        assert_eq!(results.verdict, Verdict::Invalid, "{}: {results:#?}", path.display());
+        assert!(results.headline.starts_with("Invalid: "), "{}", results.headline);
+        for check in &results.checks {
+            assert_eq!(
+                check.verdict == Verdict::Invalid,
+                !check.violations.is_empty(),
+                "{check:#?}"
+            );
+            for violation in &check.violations {
+                let text = &violation.explanation;
+                let sentences = text.matches(". ").count() + usize::from(text.ends_with('.'));
+                assert_eq!(sentences, 2, "{}: {text}", path.display());
+                assert!(violation.events.is_sorted(), "{violation:?}");
+                assert!(!violation.events.is_empty(), "{violation:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn linearizable_violation_is_reduced_to_what_contradicts() {
+    // Among much else: b overwrote a, then a was read.
+    let mut text = String::from("1 write a 0-1; 2 write b 2-3; 9 read a 40-41;");
+    for n in 0..20 {
+        use std::fmt::Write as _;
+        write!(
+            text,
+            "3 read b {0}-{0}; 4 write x{n} {1}-{1}; 5 read x{n} {2}-{2};",
+            4 + n,
+            50 + 2 * n,
+            51 + 2 * n
+        )
+        .unwrap();
+    }
+    let results = results("register", &text);
+    let violation = &part(&results, "linearizable").violations[0];
+    assert_eq!(violation.events.len(), 6, "{violation:#?}");
+    assert_eq!(
+        violation.explanation,
+        "Client 1 wrote k=\"a\" (0.000-0.001 s), client 2 wrote k=\"b\" (0.002-0.003 s) and client 9 read k=\"a\" \
+         (0.040-0.041 s). No order gives each of them the value that was written last before it, if an operation that ended \
+         before another began is to come first."
+    );
+}
+
+#[test]
+fn capped_search_is_unknown_and_says_how_far_it_got() {
+    let text = "1 write a 0-9; 2 write b 0-9; 3 write c 0-9; 4 read a 10-11; 4 read b 12-13";
+    let options = Options { configurations_max: 1, ..Options::default() };
+    let results = check(&history("register", text), &options);
+    let linearizable = part(&results, "linearizable");
+    assert_eq!(linearizable.verdict, Verdict::Unknown);
+    assert_eq!(
+        linearizable.summary,
+        "1 of 1 key undecided; \"k\" is linearizable up to 0.000 s, then the limit of configurations was reached."
+    );
+    assert_eq!(results.verdict, Verdict::Unknown);
+    assert_eq!(results.headline, format!("Unknown: {}", linearizable.summary));
+}
+
+#[test]
+fn capped_memory_is_unknown() {
+    let text = "1 write a 0-9; 2 write b 0-9; 3 write c 0-9; 4 read a 10-11; 4 read b 12-13";
+    let options = Options { memory_bytes_max: 10, ..Options::default() };
+    let results = check(&history("register", text), &options);
+    assert!(part(&results, "linearizable").summary.ends_with("the limit of memory was reached."));
+    assert_eq!(results.verdict, Verdict::Unknown);
+}
+
+#[test]
+fn cancelled_search_is_unknown_but_what_is_proven_stays() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let cancelled = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
+    let options = Options { cancelled: Some(&cancelled), ..Options::default() };
+    // The first key is done before the first yes; the second is not.
+    let text = "1 write a @k1 0-1; 2 read a @k1 2-3; 1 write a @k2 4-5; 1 write b @k2 6-7; 2 read a @k2 8-9";
+    let results = check(&history("register", text), &options);
+    assert_eq!(part(&results, "linearizable").verdict, Verdict::Unknown);
+    assert_eq!(part(&results, "linearizable").details["keys_undecided"], 1);
+    assert_eq!(part(&results, "stale-reads").verdict, Verdict::Invalid);
+    assert_eq!(results.verdict, Verdict::Invalid);
+}
+
+#[test]
+fn too_many_open_operations_are_unknown() {
+    let mut text = String::from("1 read 0 0-1;");
+    for client in 2..=5000 {
+        use std::fmt::Write as _;
+        write!(text, "{client} incr {client} 2-?;").unwrap();
+    }
+    let results = results("counter", &text);
+    let linearizable = part(&results, "linearizable");
+    assert_eq!(linearizable.verdict, Verdict::Unknown);
+    assert!(
+        linearizable.summary.ends_with("too many operations were open at once."),
+        "{}",
+        linearizable.summary
+    );
+}
+
+#[test]
+fn many_open_writes_that_nobody_saw_cost_nothing() {
+    let mut text = String::from("1 write a 0-1;");
+    for client in 2..=5000 {
+        use std::fmt::Write as _;
+        write!(text, "{client} write v{client} 2-?;").unwrap();
+    }
+    text.push_str("1 read a 3-4");
+    let results = results("register", &text);
+    assert_eq!(results.verdict, Verdict::Valid);
+    assert_eq!(part(&results, "linearizable").details["configurations"], 1);
+}
+
+#[test]
+fn empty_history_is_unknown() {
+    let results = results("register", "");
+    assert_eq!(results.verdict, Verdict::Unknown);
+    assert_eq!(
+        results.headline,
+        "Unknown: Too little happened to tell: 0 of at least 1 operations succeeded."
+    );
+}
+
+#[test]
+fn check_twice_gives_the_same_results() {
+    let text = "1 write a 0-9; 2 write b 0-9; 3 read a 10-11; 4 read b 12-13; 3 read a 14-15; 5 write z @j 1-2; 5 read - @j 3-4";
+    let first = serde_json::to_string(&results("register", text)).unwrap();
+    let second = serde_json::to_string(&results("register", text)).unwrap();
+    assert_eq!(first, second);
+}
+
+const RUN: &str =
+    "* 0 runner phase \"clean\"; * 50 runner phase \"final\"; * 90 runner phase \"end\";";
+
+fn coverage(text: &str, minima: Minima) -> (Verdict, String) {
+    let (told, others) = parse(text);
+    let header = history_checker::history::Header { minima, ..header("cas-register") };
+    let history = History::new(header, events(&told, &others)).expect("a well-formed history");
+    let results = check(&history, &Options::default());
+    let coverage = part(&results, "coverage");
+    assert_eq!(coverage.verdict, results.verdict, "{results:#?}");
+    (coverage.verdict, coverage.summary.clone())
+}
+
+fn assert_missing(text: &str, minima: Minima, missing: &str) {
+    let expected = format!("Too little happened to tell: {missing}.");
+    assert_eq!(coverage(text, minima), (Verdict::Unknown, expected));
+}
+
+#[test]
+fn coverage_with_all_that_was_demanded_is_valid() {
+    let text = format!("{RUN} 1 write a 1-2; 2 read a 60-61");
+    assert_eq!(coverage(&text, Minima { ok: 2, ..Minima::default() }).0, Verdict::Valid);
+}
+
+#[test]
+fn coverage_with_too_few_operations_is_unknown() {
+    let text = format!("{RUN} 1 write a 1-2; 2 read a 60-61");
+    let minima = Minima { ok: 3, ..Minima::default() };
+    assert_missing(&text, minima, "2 of at least 3 operations succeeded");
+}
+
+#[test]
+fn coverage_with_too_few_leader_changes_is_unknown() {
+    let text = format!(
+        "{RUN} 1 write a 1-2; 2 read a 60-61; * 1 node-1 role {{\"role\":\"leader\",\"term\":1}}; \
+         * 2 node-1 role {{\"role\":\"follower\",\"term\":2}}"
+    );
+    let minima = Minima { leader_changes: 1, ..Minima::default() };
+    assert_missing(&text, minima, "the leader changed 0 of at least 1 times");
+}
+
+#[test]
+fn coverage_with_a_fault_that_never_bit_is_unknown() {
+    let minima = Minima { faults: [("kill".to_owned(), 1)].into(), ..Minima::default() };
+    let fault = |phase: &str, proof: u64| {
+        format!(
+            "* 5 nemesis kill {{\"phase\":\"{phase}\",\"fault\":1,\"nodes\":[2],\"outcome\":\"installed\",\"proof\":{proof}}};"
+        )
+    };
+    let text = format!("{RUN} 1 write a 1-2; 2 read a 60-61; {}", fault("start", 0));
+    let missing = "fault kill bit 0 of at least 1 times (1 more did not prove that they bit)";
+    assert_missing(&text, minima.clone(), missing);
+    assert_missing(&format!("{text}{}", fault("stop", 0)), minima.clone(), missing);
+    assert_eq!(coverage(&format!("{text}{}", fault("stop", 1)), minima).0, Verdict::Valid);
+}
+
+#[test]
+fn coverage_of_a_kind_of_operation_that_never_succeeded_is_unknown() {
+    let text = format!("{RUN} 1 write a 1-2; 2 read a 60-61; 3 cas x>y 3-4!");
+    assert_missing(&text, Minima::default(), "no cas succeeded");
+}
+
+#[test]
+fn coverage_of_a_cluster_that_did_not_recover_is_unknown() {
+    let text = format!("{RUN} 1 write a 1-2; 2 read a 60-61; * 45 runner phase \"not-recovered\"");
+    assert_missing(
+        &text,
+        Minima::default(),
+        "the cluster did not recover after the faults were healed",
+    );
+}
+
+#[test]
+fn coverage_of_a_run_cut_short_is_unknown() {
+    let text = "* 0 runner phase \"clean\"; 1 write a 1-2; 2 read a 3-4";
+    assert_missing(text, Minima::default(), "the run was cut short, its last phase is missing");
+}
+
+#[test]
+fn coverage_without_final_reads_is_unknown() {
+    let text = format!("{RUN} 1 write a 1-2; 2 read a 60-61; 1 write b @k2 3-4; 2 read b @k2 5-6");
+    assert_missing(&text, Minima::default(), "no final read of \"k2\"");
+}
+
+#[test]
+fn counts_tell_what_happened() {
+    let text = "1 write a 0-1; 2 cas x>y 2-3!; 3 write b @k2 4-?; 4 read a 5-6; \
+         * 1 node-1 role {\"role\":\"leader\",\"term\":2}; * 2 node-2 role {\"role\":\"leader\",\"term\":5}; \
+         * 3 nemesis pause {\"phase\":\"start\",\"fault\":1,\"outcome\":\"skipped: no node\"}; \
+         * 4 nemesis pause {\"phase\":\"start\",\"fault\":2,\"outcome\":\"installed\"}; \
+         * 7 nemesis pause {\"phase\":\"stop\",\"fault\":2,\"proof\":3}; \
+         * 8 nemesis kill {\"phase\":\"start\",\"fault\":3,\"outcome\":\"installed\"}";
+    let counts = results("cas-register", text).counts;
+    let by_f = [("read".to_owned(), 1), ("write".to_owned(), 1)].into();
+    assert_eq!((counts.invoked, counts.ok, counts.fail, counts.info), (4, 2, 1, 1));
+    assert_eq!(counts.ok_by_f, by_f);
+    assert_eq!(counts.faults, [("pause".to_owned(), 1)].into());
+    assert_eq!(counts.faults_without_proof, [("kill".to_owned(), 1)].into());
+    assert_eq!((counts.leader_changes, counts.keys, counts.duration), (1, 2, 8_000_000));
+}
+
+#[test]
+fn every_check_has_its_part() {
+    let results = results("register", "1 write a 0-1");
+    let names: Vec<&str> = verdicts(&results).into_keys().collect();
+    assert_eq!(names, ["coverage", "exactly-once", "linearizable", "nodes", "stale-reads"]);
+}
+
+#[test]
+fn violations_listed_are_bounded_and_all_are_counted() {
+    let mut text = String::from("1 write a 0-1; 1 write b 2-3;");
+    for n in 0..50 {
+        use std::fmt::Write as _;
+        write!(text, "3 read a {0}-{0};", 4 + n).unwrap();
+    }
+    let listed = Cell::new(0);
+    let results = results("register", &text);
+    let stale = part(&results, "stale-reads");
+    listed.set(stale.violations.len());
+    assert_eq!(listed.get(), 20);
+    assert!(stale.summary.starts_with("50 of 50 reads are stale"), "{}", stale.summary);
+    assert!(
+        stale.violations.windows(2).all(|pair| pair[0].time > pair[1].time),
+        "the worst come first"
+    );
+}
