@@ -140,9 +140,12 @@ pub(crate) enum Operation {
     Cas {
         /// The key
         key: String,
-        /// The value that it must have now, and the new one; with --absent, the new one only
-        #[arg(required = true, num_args = 1..=2, value_names = ["EXPECT", "NEW"], allow_hyphen_values = true)]
-        values: Vec<String>,
+        /// The value that it must have now; with --absent, the new one
+        #[arg(allow_hyphen_values = true)]
+        expect: String,
+        /// The new value
+        #[arg(allow_hyphen_values = true)]
+        new: Option<String>,
         /// Set the key only if it has no value
         #[arg(long)]
         absent: bool,
@@ -231,6 +234,15 @@ mod tests {
         assert_eq!(put("put k -").as_deref(), Some("-"));
         assert_eq!(put("put k -5 --timeout 1s").as_deref(), Some("-5"));
         assert_eq!(put("put k -- --x").as_deref(), Some("--x"));
+        for line in ["cas k -1 -2 --node 1", "cas --node 1 k -1 -2", "cas k -1 --node 1 -2"] {
+            let args = parse(line).unwrap();
+            assert_eq!(args.connect.node, Some(1));
+            assert!(matches!(
+                args.command,
+                Command::Operation(Operation::Cas { expect, new: Some(new), absent: false, .. })
+                    if expect == "-1" && new == "-2"
+            ));
+        }
         let command = parse("incr k -3").unwrap().command;
         assert!(matches!(command, Command::Operation(Operation::Incr { by: -3, .. })));
     }

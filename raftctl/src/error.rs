@@ -67,7 +67,7 @@ impl Error {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ErrorKind {
     /// A node said no.
-    #[error("node {node}: {}", .error.message)]
+    #[error("{} (node {node})", .error.message)]
     Refused {
         /// Which node.
         node: NodeId,
@@ -75,7 +75,7 @@ pub enum ErrorKind {
         error: Box<api::Error>,
     },
     /// A node said something that this client does not know: it is newer.
-    #[error("node {node}: {message} (unknown error code {code:?})")]
+    #[error("{message} (node {node}, with an error code unknown here, {code:?})")]
     UnknownCode {
         /// Which node.
         node: NodeId,
@@ -272,8 +272,8 @@ mod tests {
         let kind = refused(Code::LeadershipLost);
         assert_eq!(
             Error::new(kind.clone(), None, true).to_string(),
-            "node 1: why; the write may or may not have taken effect"
+            "why (node 1); the write may or may not have taken effect"
         );
-        assert_eq!(Error::new(kind, None, false).to_string(), "node 1: why");
+        assert_eq!(Error::new(kind, None, false).to_string(), "why (node 1)");
     }
 }

@@ -94,16 +94,14 @@ impl Operation {
             Operation::Del { key } => Op::Delete { key },
             Operation::Append { key, value } => Op::Append { key, value: value_of(value)? },
             Operation::Incr { key, by } => Op::Incr { key, by },
-            Operation::Cas { key, values, absent } => {
-                match (absent, <[String; 2]>::try_from(values)) {
-                    (false, Ok([expect, value])) => Op::Cas { key, expect: Some(expect), value },
-                    (true, Err(values)) => Op::Cas { key, expect: None, value: values.concat() },
-                    (true, Ok(_)) => bail!("cas --absent takes the new value only"),
-                    (false, Err(_)) => bail!(
-                        "cas takes the expected value and the new one; for a key without a value, --absent and the new one"
-                    ),
-                }
-            }
+            Operation::Cas { key, expect, new, absent } => match (absent, new) {
+                (false, Some(value)) => Op::Cas { key, expect: Some(expect), value },
+                (true, None) => Op::Cas { key, expect: None, value: expect },
+                (true, Some(_)) => bail!("cas --absent takes the new value only"),
+                (false, None) => bail!(
+                    "cas takes the expected value and the new one; for a key without a value, --absent and the new one"
+                ),
+            },
         })
     }
 }

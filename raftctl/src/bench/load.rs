@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 use super::{BenchArgs, Mix, index};
 
+/// What takes longer is counted as this: an hour.
+const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+
 /// The operations that clients choose from.
 #[derive(Debug)]
 pub(super) struct Load {
@@ -107,7 +110,8 @@ pub(super) struct Outcome {
 
 impl Tally {
     pub(super) fn new(counted_from: Instant, stop: Instant) -> Tally {
-        let latency_ns = Histogram::new(3).expect("3 digits are a legal precision");
+        let latency_ns = Histogram::new_with_max(LATENCY_NS_MAX, 3)
+            .expect("an hour in nanoseconds to 3 digits is a legal range");
         let counts = Counts { ended: 0, latency_ns, errors: BTreeMap::new() };
         Tally { counted_from, stop, counts: Mutex::new(counts) }
     }
@@ -201,6 +205,7 @@ mod tests {
         assert_eq!(tally.ended(), 3);
         let outcome = tally.result();
         assert_eq!(outcome.latency_ns.len(), 1);
+        assert!(outcome.latency_ns.equivalent(outcome.latency_ns.max(), 2_000_000_000));
         assert_eq!(outcome.errors, BTreeMap::from([("timeout".to_owned(), 1)]));
     }
 }

@@ -131,6 +131,10 @@ impl Span {
     }
 }
 
+fn plural(is_plural: bool) -> &'static str {
+    if is_plural { "s" } else { "" }
+}
+
 /// 0 of nothing.
 fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
@@ -148,14 +152,16 @@ fn float(n: u64) -> f64 {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
-        let plural = if targets.len() == 1 { "" } else { "s" };
         writeln!(
             f,
-            "{} of {} B, {} clients on {} connections to node{plural} {}, {} s",
+            "{} of {} B, {} client{} on {} connection{} to node{} {}, {} s",
             self.mix,
             self.value_bytes,
             self.clients,
+            plural(self.clients != 1),
             self.connections,
+            plural(self.connections != 1),
+            plural(targets.len() != 1),
             targets.join(","),
             self.seconds
         )?;

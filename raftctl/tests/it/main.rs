@@ -2,5 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod bench;
+mod cli;
 mod client;
+mod cluster;
+mod command;
 mod fake;
+mod status;

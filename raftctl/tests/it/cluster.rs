@@ -1,0 +1,212 @@
+//! The command against real `raftd` processes.
+//!
+//! `raftd` is another package's binary: it is there in `cargo test --workspace`, and after `cargo build -p raftd`.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{Run, raftctl, run};
+
+/// Longer than any election takes on a loaded machine.
+const TIMEOUT: &str = "60s";
+
+/// A cluster, its files and its processes; all gone when dropped.
+struct Cluster {
+    dir: TempDir,
+    nodes: Vec<Option<Child>>,
+}
+
+impl Cluster {
+    /// None, with a word on why, if there is no `raftd` to start.
+    fn start(size: u8) -> Option<Cluster> {
+        let raftd = raftd()?;
+        let dir = TempDir::new().unwrap();
+        let ip = own_ip();
+        let mut file = "cluster = \"test\"\n".to_owned();
+        for id in 1..=size {
+            let addr = |port: u16| SocketAddr::new(ip, port + u16::from(id));
+            let (peer, client) = (addr(7100), addr(7200));
+            write!(file, "[[node]]\nid = {id}\npeer = \"{peer}\"\nclient = \"{client}\"\n")
+                .unwrap();
+        }
+        std::fs::write(dir.path().join("cluster.toml"), file).unwrap();
+        let mut cluster = Cluster { dir, nodes: (0..size).map(|_| None).collect() };
+        (0..cluster.nodes.len()).for_each(|at| cluster.start_node(&raftd, at));
+        Some(cluster)
+    }
+
+    fn start_node(&mut self, raftd: &PathBuf, at: usize) {
+        let id = (at + 1).to_string();
+        let log = std::fs::File::create(self.dir.path().join(format!("log-{id}"))).unwrap();
+        let mut command = Command::new(raftd);
+        command.arg("--config").arg(self.config()).args(["--id", &id]);
+        command.arg("--data").arg(self.data(at)).stdin(Stdio::null()).stderr(log);
+        self.nodes[at] = Some(command.spawn().unwrap());
+    }
+
+    fn restart_all(&mut self) {
+        let raftd = raftd().unwrap();
+        (0..self.nodes.len()).for_each(|at| self.kill(at));
+        (0..self.nodes.len()).for_each(|at| self.start_node(&raftd, at));
+    }
+
+    /// SIGKILL.
+    fn kill(&mut self, at: usize) {
+        if let Some(mut child) = self.nodes[at].take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("cluster.toml")
+    }
+
+    fn data(&self, at: usize) -> PathBuf {
+        self.dir.path().join(format!("data-{}", at + 1))
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        let config = self.config();
+        run(&mut raftctl(
+            &[&["--config", config.to_str().unwrap(), "--timeout", TIMEOUT], args].concat(),
+        ))
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        self.run(&[&["--output", "json"], args].concat()).json()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        (0..self.nodes.len()).for_each(|at| self.kill(at));
+        if std::thread::panicking() {
+            for id in 1..=self.nodes.len() {
+                let log = std::fs::read_to_string(self.dir.path().join(format!("log-{id}")));
+                eprintln!("--- log of node {id}\n{}", log.unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// The binary beside this test's own.
+fn raftd() -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_BIN_EXE_raftctl")).with_file_name("raftd");
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is missing", path.display());
+    eprintln!("SKIPPED: {} is missing; cargo build -p raftd makes it", path.display());
+    None
+}
+
+/// A loopback address that no other test uses, so that its ports are free, and stay free while a node is down.
+fn own_ip() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(2);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(127, NEXT.fetch_add(1, Ordering::Relaxed), high, low))
+}
+
+#[test]
+fn three_nodes_serve_every_operation() {
+    let Some(cluster) = Cluster::start(3) else { return };
+    cluster.run(&["get", "colour"]).exits(1).complains(&["there is no such key"]);
+    cluster.run(&["put", "colour", "blue"]).exits(0);
+    cluster.run(&["get", "colour"]).exits(0).prints("blue\n");
+    cluster.run(&["cas", "colour", "blue", "green"]).exits(0);
+    cluster.run(&["cas", "colour", "blue", "red"]).exits(1).complains(&["it is \"green\""]);
+    cluster.run(&["cas", "colour", "--absent", "red"]).exits(1);
+    assert_eq!(cluster.json(&["append", "list", "a\u{1}ü"])["length"], 4);
+    assert_eq!(cluster.json(&["incr", "visits", "-3"])["number"], -3);
+    cluster.run(&["incr", "colour"]).exits(1).complains(&["integer"]);
+    cluster.run(&["del", "colour"]).exits(0);
+    cluster.run(&["del", "colour"]).exits(1);
+    let all = cluster.json(&["status"]);
+    let voters: Vec<&Value> = (0..3).map(|at| &all[at]["status"]["voters"]).collect();
+    assert!(voters.iter().all(|voters| **voters == serde_json::json!([1, 2, 3])), "{all}");
+}
+
+#[test]
+fn every_node_serves_reads_and_says_if_it_does_not_lead() {
+    let Some(cluster) = Cluster::start(3) else { return };
+    cluster.run(&["put", "colour", "blue"]).exits(0);
+    for node in ["1", "2", "3"] {
+        cluster.run(&["get", "colour", "--node", node]).exits(0).prints("blue\n");
+        let written = cluster.json(&["put", "colour", "blue", "--node", node]);
+        match written["error"]["code"].as_str() {
+            None => assert_eq!(written["node"].as_u64(), node.parse().ok(), "{written}"),
+            Some(code) => assert_eq!(code, "not_leader", "{written}"),
+        }
+    }
+}
+
+#[test]
+fn write_goes_on_when_the_leader_is_killed() {
+    let Some(mut cluster) = Cluster::start(3) else { return };
+    let leader = cluster.json(&["put", "k", "1"])["node"].as_u64().unwrap();
+    cluster.kill(usize::try_from(leader).unwrap() - 1);
+    let answer = cluster.json(&["put", "k", "2"]);
+    assert_ne!(answer["node"], leader, "{answer}");
+    cluster.run(&["get", "k"]).exits(0).prints("2\n");
+}
+
+#[test]
+fn repeated_request_id_applies_once_even_after_kill_and_restart() {
+    let Some(mut cluster) = Cluster::start(3) else { return };
+    let first = cluster.json(&["incr", "visits", "5"]);
+    let request = first["request"].as_str().unwrap().to_owned();
+    let again = || cluster.json(&["--request-id", &request, "incr", "visits", "5"]);
+    assert_eq!((&again()["index"], &again()["number"]), (&first["index"], &first["number"]));
+    cluster.restart_all();
+    let again = cluster.json(&["--request-id", &request, "incr", "visits", "5"]);
+    assert_eq!((&again["index"], &again["number"]), (&first["index"], &first["number"]));
+    cluster.run(&["get", "visits"]).exits(0).prints("5\n");
+}
+
+#[test]
+fn inspect_reads_a_stopped_nodes_files_and_finds_damage() {
+    let Some(mut cluster) = Cluster::start(1) else { return };
+    for n in 0..20 {
+        cluster.run(&["put", "key", &format!("value-{n}")]).exits(0);
+    }
+    cluster.kill(0);
+    let data = cluster.data(0);
+    let data = data.to_str().unwrap();
+    let run_inspect = |args: &[&str]| run(&mut raftctl(&[&["inspect", data], args].concat()));
+    let summary = run_inspect(&[]).exits(0);
+    for part in ["node 1 of cluster test", "verdict   intact"] {
+        assert!(summary.stdout.contains(part), "{}", summary.stdout);
+    }
+    let records = run_inspect(&["--records", "--output", "json"]).exits(0);
+    let lines: Vec<Value> =
+        records.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let puts = lines.iter().filter(|line| line["record"]["op"]["put"]["key"] == "key").count();
+    assert_eq!(puts, 20, "{}", records.stdout);
+    assert_eq!(lines.last().unwrap()["node"], 1);
+
+    let segment = std::fs::read_dir(cluster.data(0).join("log")).unwrap().next().unwrap();
+    let path = segment.unwrap().path();
+    let damaged = std::fs::read_to_string(&path).unwrap().replacen("value-7", "valve-7", 1);
+    std::fs::write(&path, damaged).unwrap();
+    let summary = run_inspect(&[]).exits(1).complains(&["checksum", ".log, line "]);
+    assert!(summary.stdout.contains("verdict   DAMAGED"), "{}", summary.stdout);
+}
+
+#[test]
+fn bench_measures_a_real_cluster() {
+    let Some(cluster) = Cluster::start(3) else { return };
+    let args = ["bench", "--duration", "300ms", "--warmup", "50ms", "--keys", "50"];
+    for mix in ["put", "mixed"] {
+        let json = cluster.json(&[&args[..], &["--mix", mix, "--target", "all"]].concat());
+        assert!(json["operations"].as_u64().unwrap() > 0, "{json}");
+        assert_eq!(json["nodes"].as_array().unwrap().len(), 3, "{json}");
+        assert!(json["nodes"][0]["syncs_per_second"].as_f64().unwrap() > 0.0, "{json}");
+    }
+}
