@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use raft_core::effects::{self, Effects, Outcome, Role, Token, WriteSeq};
 use raft_core::kv::{Command, Limits};
 use raft_core::message::Envelope;
@@ -57,6 +58,13 @@ const INFLIGHT_MESSAGES_MAX: usize = 32;
 
 /// Most bytes of entries that may wait to be committed.
 const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
+
+/// Most messages that may wait for the disk. A disk that hangs must not cost memory without end: beyond, messages are
+/// dropped, and Raft repairs it.
+const GATED_MESSAGES_MAX: usize = 1 << 16;
+
+/// Open files that every connection there may be, and the rest, can do with.
+const OPEN_FILES: u64 = 4096;
 
 /// How long a stopping node waits for its clients to take their last answers.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
@@ -123,6 +131,7 @@ enum Event {
 /// Runs a node until a signal stops it. On an error nothing more leaves it: the caller must end the process.
 pub fn run(setup: Setup) -> Result<(), Error> {
     let origin = Instant::now();
+    allow_open_files();
     let identity = Identity { cluster: setup.cluster.id.clone(), node: setup.id };
     let opened = storage::open(&setup.data, &identity)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -182,6 +191,16 @@ async fn serve(setup: Setup, opened: Opened, origin: Instant) -> Result<(), Erro
     Ok(())
 }
 
+/// Takes as many open files as we need, if the system lets us; if not, connections beyond are refused.
+fn allow_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < OPEN_FILES
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES.min(hard), hard)
+    {
+        tracing::warn!(event = "few_files", soft, %error, "cannot raise the number of open files");
+    }
+}
+
 fn options(setup: &Setup, seed: u64) -> Options {
     Options {
         id: setup.id,
@@ -239,6 +258,8 @@ struct Server {
     peers: BTreeMap<NodeId, Task>,
     /// Messages that may leave when the write of that number is durable; numbers never fall.
     gated: VecDeque<(WriteSeq, Envelope)>,
+    /// Messages dropped because [`GATED_MESSAGES_MAX`] waited.
+    gated_dropped: u64,
     /// The latest write known to be durable.
     durable: WriteSeq,
     /// Whether the disk is full: writes are refused, reads go on.
@@ -273,6 +294,7 @@ impl Server {
             clients: Clients::new(events.clone()),
             peers: BTreeMap::new(),
             gated: VecDeque::new(),
+            gated_dropped: 0,
             durable: 0,
             disk_full: false,
             refused: 0,
@@ -466,7 +488,11 @@ impl Server {
                         latest <= seq,
                         "a message waits for write {seq}, one before it for {latest}"
                     );
-                    self.gated.push_back((seq, envelope));
+                    if self.gated.len() < GATED_MESSAGES_MAX {
+                        self.gated.push_back((seq, envelope));
+                    } else {
+                        self.gated_dropped += 1;
+                    }
                 }
                 Some(_) | None => self.links.send(&envelope),
             }
@@ -525,7 +551,7 @@ impl Server {
     fn status(&self) -> api::Status {
         let counters = Counters {
             clients: self.clients.count(),
-            messages_dropped: self.links.dropped(),
+            messages_dropped: self.links.dropped() + self.gated_dropped,
             connections_refused: self.refused,
             disk_full: self.disk_full,
             uptime: self.origin.elapsed(),

@@ -80,7 +80,8 @@ async fn greet(stream: TcpStream, from: SocketAddr, place: Place, context: Conte
             // Sending fails only when the event loop has ended, and the process with it.
             context.events.send(Event::ClientOpened(NewClient { lines, writer, place })).await.ok();
         }
-        Err(complaint) => {
+        Err(None) => {}
+        Err(Some(complaint)) => {
             let reason = complaint.message.clone();
             context.events.send(Event::Refused { port: Port::Client, from, reason }).await.ok();
             super::part(lines, writer, complaint).await;

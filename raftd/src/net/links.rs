@@ -50,23 +50,27 @@ pub(crate) struct LinkTo {
 /// Keeps a connection to a member, for ever.
 pub(crate) async fn keep_link(to: LinkTo, context: Context) -> Infallible {
     let mut retry = RETRY_MIN;
-    let mut told = String::new();
+    // The reason that was logged last: each once, not once for each attempt.
+    let mut told = None;
     loop {
         let end = match timeout(DIAL_PATIENCE, dial(&to, &context)).await {
             Ok(Ok((reader, writer))) => {
                 // Sending fails only when the event loop has ended, and the process with it.
                 context.events.send(Event::LinkUp { to: to.node, writer }).await.ok();
-                let last_words = hang_on(reader, &mut retry).await;
+                let (was_good, last_words) = hang_on(reader).await;
+                if was_good {
+                    (retry, told) = (RETRY_MIN, None);
+                }
                 context.events.send(Event::LinkDown { to: to.node }).await.ok();
                 last_words
             }
             Ok(Err(error)) => format!("cannot connect: {error}"),
             Err(_) => format!("cannot connect within {} ms", DIAL_PATIENCE.as_millis()),
         };
-        // Once for each reason, not once for each attempt.
-        if end != told {
-            tracing::info!(event = "link_down", node = context.node, to = to.node, address = %to.address, reason = end);
-            told = end;
+        if told.as_ref() != Some(&end) {
+            let (node, to, address) = (context.node, to.node, to.address);
+            tracing::info!(event = "link_down", node, to, %address, reason = end);
+            told = Some(end);
         }
         tokio::select! {
             () = tokio::time::sleep(retry) => retry = (retry * 2).min(RETRY_MAX),
@@ -87,8 +91,9 @@ async fn dial(to: &LinkTo, context: &Context) -> io::Result<(OwnedReadHalf, Owne
     Ok((reader, writer))
 }
 
-/// Waits until the connection ends, and says why. The other side has nothing to say on it but why it hangs up.
-async fn hang_on(mut reader: OwnedReadHalf, retry: &mut Duration) -> String {
+/// Waits until the connection ends; whether it was a good one, and why it ended. The other side has nothing to say on it
+/// but why it hangs up.
+async fn hang_on(mut reader: OwnedReadHalf) -> (bool, String) {
     let mut words = Vec::new();
     let until_end = async {
         while words.len() < LAST_WORDS_BYTES_MAX {
@@ -104,9 +109,8 @@ async fn hang_on(mut reader: OwnedReadHalf, retry: &mut Duration) -> String {
         }
     };
     let mut until_end = std::pin::pin!(until_end);
-    if let Ok(end) = timeout(GOOD_AFTER, &mut until_end).await {
-        return end;
+    match timeout(GOOD_AFTER, &mut until_end).await {
+        Ok(end) => (false, end),
+        Err(_) => (true, until_end.await),
     }
-    *retry = RETRY_MIN;
-    until_end.await
 }

@@ -215,35 +215,34 @@ async fn accept<Greeting: Future<Output = ()> + Send + 'static>(
     }
 }
 
-/// Reads and checks the hello of a stranger.
+/// Reads and checks the hello of a stranger. `Err(None)`: it left without a word, as those do who only look whether the
+/// port is open.
 async fn first_line<T>(
     lines: &mut Lines,
     check: impl Fn(&[u8]) -> Result<T, Complaint>,
-) -> Result<T, Complaint> {
+) -> Result<T, Option<Complaint>> {
+    let bad = |message: String| Err(Some(Complaint::bad_request(message)));
     let read = async {
         loop {
             match lines.next() {
-                Ok(Some(line)) => return check(line),
+                Ok(Some(line)) => return check(line).map_err(Some),
                 Ok(None) => {}
                 Err(TooLong { line_bytes_max }) => {
-                    let message =
-                        format!("the first line exceeds {line_bytes_max} bytes; say hello first");
-                    return Err(Complaint::bad_request(message));
+                    return bad(format!(
+                        "the first line exceeds {line_bytes_max} bytes; say hello first"
+                    ));
                 }
             }
             match lines.fill().await {
                 Ok(true) => {}
-                Ok(false) => {
-                    return Err(Complaint::bad_request("the connection ended before a hello"));
+                Ok(false) if lines.is_mid_line() => {
+                    return bad("the connection ended in the midst of the first line".to_owned());
                 }
-                Err(error) => {
-                    return Err(Complaint::bad_request(format!("cannot read the hello: {error}")));
-                }
+                Ok(false) | Err(_) => return Err(None),
             }
         }
     };
-    let seconds = HELLO_PATIENCE.as_secs();
-    let late = |_| Err(Complaint::bad_request(format!("no hello within {seconds} s")));
+    let late = |_| bad(format!("no hello within {} s", HELLO_PATIENCE.as_secs()));
     timeout(HELLO_PATIENCE, read).await.unwrap_or_else(late)
 }
 

@@ -40,7 +40,8 @@ async fn greet(stream: TcpStream, address: SocketAddr, place: Place, context: Co
             // Sending fails only when the event loop has ended, and the process with it.
             context.events.send(Event::PeerOpened(peer)).await.ok();
         }
-        Err(complaint) => {
+        Err(None) => {}
+        Err(Some(complaint)) => {
             let reason = complaint.message.clone();
             let refused = Event::Refused { port: Port::Peer, from: address, reason };
             context.events.send(refused).await.ok();

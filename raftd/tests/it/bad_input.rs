@@ -456,6 +456,51 @@ fn full_disk_refuses_writes_serves_reads_and_loses_nothing() {
     assert_eq!(cluster.get("y").as_deref(), Some("2"));
 }
 
+#[test]
+fn failed_write_stops_the_node_unanswered_with_exit_code_1() {
+    let mut cluster = Cluster::new(1);
+    // With the signal ignored, a file that has grown to the limit gives an error, as a broken disk would.
+    let mut command = Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 5000; exec \"$@\"";
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_raftd")]).args(cluster.args(1));
+    let node = Daemon::spawn(command);
+    let mut client = Client::open(node.listening().1).unwrap();
+    let value = |number: u64| format!("{number}-{}", "v".repeat(100_000));
+    let mut acknowledged = 0;
+    for number in 1..1000 {
+        let request = format!("a:{number}");
+        match client.put(&request, "x", &value(number)) {
+            Ok(answer) if answer["ok"].is_object() => acknowledged = number,
+            Ok(answer) => assert_eq!(answer["error"]["code"], "not_leader", "{answer}"),
+            Err(_) => break,
+        }
+    }
+    let (code, text) = node.exit();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("\"failed\"") && text.contains("data-1/log"), "{text}");
+    assert!(
+        (1..999).contains(&acknowledged),
+        "{acknowledged} writes of 100 kB into a file of 5 MB"
+    );
+    cluster.start_node(1);
+    let found = cluster.get("x").unwrap();
+    assert!(found == value(acknowledged) || found == value(acknowledged + 1), "{acknowledged}");
+}
+
+#[test]
+fn node_whose_log_nobody_reads_serves_on() {
+    let cluster = Cluster::new(1);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raftd"));
+    command.args(cluster.args(1));
+    let _node = Daemon::spawn_unheard(command);
+    wait_for("the node to serve", || {
+        let answer = Client::open(cluster.client_address(1))
+            .and_then(|mut client| client.put("a:1", "x", "1"))
+            .map_err(|error| error.to_string())?;
+        if answer["ok"].is_object() { Ok(()) } else { Err(answer.to_string()) }
+    });
+}
+
 /// Copies a directory of files and directories.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();

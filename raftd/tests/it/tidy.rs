@@ -62,11 +62,13 @@ fn manifest_keys(folder: &str, section: &str) -> Vec<String> {
     section.map_or_else(Vec::new, |section| section.keys().cloned().collect())
 }
 
-/// Whether code names this path, and not merely one that ends like it.
+/// Whether code names this path: not in a text, and not merely as the end of a longer name.
 fn names(code: &str, path: &str) -> bool {
     code.match_indices(path).any(|(at, _)| {
-        let before = code[..at].chars().next_back();
-        !before.is_some_and(|before| before.is_alphanumeric() || before == '_')
+        let before = &code[..at];
+        let is_in_text = before.matches('"').count() % 2 == 1;
+        let is_longer = before.ends_with(|last: char| last.is_alphanumeric() || last == '_');
+        !is_in_text && !is_longer
     })
 }
 

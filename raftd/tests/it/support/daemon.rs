@@ -65,6 +65,14 @@ impl Daemon {
         Daemon { child, log, reader: Some(reader) }
     }
 
+    /// Starts a command whose stderr is a pipe that nobody reads from.
+    pub(crate) fn spawn_unheard(mut command: Command) -> Daemon {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stderr.take());
+        Daemon { child, log: Arc::new(Log::default()), reader: None }
+    }
+
     /// The first logged event of that name that the test accepts; waits for it.
     pub(crate) fn event(&self, name: &str, accept: impl Fn(&Value) -> bool) -> Value {
         let find = |lines: &Lines| {
