@@ -1,5 +1,6 @@
 //! What each command does, and the exit code it ends with.
 
+use std::env;
 use std::future::Future;
 use std::io::{self, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -186,6 +187,12 @@ async fn report(directory: &Path, interrupted: &watch::Receiver<bool>) -> anyhow
     Ok(Exit::Valid)
 }
 
+/// `raftctl` as the user would call it: it is beside this executable.
+fn raftctl() -> PathBuf {
+    let own = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    own.with_file_name("raftctl")
+}
+
 /// Nobody writes a history of a cluster that is played with.
 struct NoHistory;
 
@@ -199,11 +206,9 @@ async fn cluster(
     raftd: PathBuf,
     mut interrupted: watch::Receiver<bool>,
 ) -> anyhow::Result<Exit> {
-    let directory = std::env::temp_dir().join(format!("harness-cluster-{}", std::process::id()));
+    let directory = env::temp_dir().join(format!("harness-cluster-{}", std::process::id()));
     let options = cluster::Options {
-        supervisor: Some(
-            std::env::current_exe().context("cannot find the harness's own executable")?,
-        ),
+        supervisor: Some(env::current_exe().context("cannot find the harness's own executable")?),
         ..cluster::Options::new(raftd, nodes, &directory)
     };
     let cluster = Cluster::start(&options, Arc::new(NoHistory)).await?;
@@ -211,7 +216,7 @@ async fn cluster(
         cluster.client_endpoints().into_iter().map(|(_, address)| address.to_string()).collect();
     let mut out = stdout().lock();
     writeln!(out, "{nodes} nodes are up; their files are in {}. Try:\n", directory.display())?;
-    writeln!(out, "  raftctl --endpoints {} status\n", endpoints.join(","))?;
+    writeln!(out, "  {} --endpoints {} status\n", raftctl().display(), endpoints.join(","))?;
     writeln!(out, "Ctrl-C stops them and removes their files.")?;
     interrupted.wait_for(|interrupted| *interrupted).await.context("nobody listens to signals")?;
     cluster.shutdown().await.context("the cluster could not be shut down")?;

@@ -28,8 +28,8 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     /// Time and operations with `ok`, over the last [`RATE_OVER`].
     samples: VecDeque<(Duration, u64)>,
-    /// When the last line was printed, and the stage it told of.
-    printed: (Duration, Phase),
+    /// When the last line was printed.
+    printed: Duration,
 }
 
 impl Progress {
@@ -49,17 +49,7 @@ impl Progress {
             bar.set_prefix(name.to_owned());
             bar
         });
-        Progress {
-            time_limit,
-            bar,
-            samples: VecDeque::new(),
-            printed: (Duration::ZERO, Phase::Clean),
-        }
-    }
-
-    /// How often to call [`Progress::update`].
-    pub fn period(&self) -> Duration {
-        if self.bar.is_some() { DRAW_EVERY } else { RATE_OVER }
+        Progress { time_limit, bar, samples: VecDeque::new(), printed: Duration::ZERO }
     }
 
     /// Shows what has happened up to `elapsed` after the first operation.
@@ -69,26 +59,10 @@ impl Progress {
             bar.set_position(whole_ms(elapsed.min(self.time_limit)));
             bar.set_message(format!("{} {}", clock(elapsed, self.time_limit), status(live, rate)));
             bar.tick();
-        } else if elapsed >= self.printed.0 + PRINT_EVERY
-            || live.phase == Phase::Heal && self.printed.1 != Phase::Heal
-        {
-            self.printed = (elapsed, live.phase);
-            self.say(&format!("{} {}", clock(elapsed, self.time_limit), status(live, rate)));
-        }
-    }
-
-    /// Prints a line above the live one.
-    pub fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| print(line)),
-            None => print(line),
-        }
-    }
-
-    /// Takes the live line away.
-    pub fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
+        } else if elapsed >= self.printed + PRINT_EVERY {
+            self.printed = elapsed;
+            // If nobody reads it, nobody misses it.
+            drop(writeln!(stderr(), "{} {}", clock(elapsed, self.time_limit), status(live, rate)));
         }
     }
 
@@ -104,10 +78,14 @@ impl Progress {
     }
 }
 
-/// Prints a line to stderr. If nobody reads it, nobody misses it.
-fn print(line: &str) {
-    let written = writeln!(stderr(), "{line}");
-    drop(written);
+/// Shows that something goes on that says nothing of how far it is, until it is dropped.
+pub fn spinner(what: &str) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner().with_message(what.to_owned());
+    spinner.enable_steady_tick(DRAW_EVERY);
+    spinner
 }
 
 /// ` 7s of 30s`.

@@ -9,6 +9,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::env;
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,17 +82,33 @@ pub async fn run(
     let start = Instant::now();
     let journal =
         Arc::new(Journal::create(&directory.file(store::HISTORY), &plan.header(), start)?);
+    let ran = run_cluster(plan, directory, &journal, interrupted).await;
+    journal.flush().context("cannot write the history")?;
+    ran
+}
+
+async fn run_cluster(
+    plan: &Plan,
+    directory: &RunDirectory,
+    journal: &Arc<Journal>,
+    interrupted: &watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     let options = cluster::Options {
-        supervisor: Some(
-            std::env::current_exe().context("cannot find the harness's own executable")?,
-        ),
+        supervisor: Some(env::current_exe().context("cannot find the harness's own executable")?),
         ..cluster::Options::new(&plan.raftd, plan.scenario.nodes, &directory.path)
     };
-    let recorder: Arc<dyn cluster::Recorder> = Arc::<Journal>::clone(&journal);
-    let cluster = Arc::new(Cluster::start(&options, Arc::clone(&recorder)).await?);
+    let recorder: Arc<dyn cluster::Recorder> = Arc::<Journal>::clone(journal);
+    let cluster = tokio::select! {
+        biased;
+        () = interruption(interrupted) => {
+            journal.phase(Phase::Interrupted);
+            return Ok(());
+        }
+        cluster = Cluster::start(&options, Arc::clone(&recorder)) => Arc::new(cluster?),
+    };
     let nemesis = Nemesis::new(Arc::clone(&cluster), recorder);
     let bench =
-        Bench { plan, cluster: Arc::clone(&cluster), journal: Arc::clone(&journal), nemesis };
+        Bench { plan, cluster: Arc::clone(&cluster), journal: Arc::clone(journal), nemesis };
     let outcome = tokio::select! {
         biased;
         () = interruption(interrupted) => {
@@ -99,14 +116,13 @@ pub async fn run(
             journal.phase(Phase::Interrupted);
             bench.nemesis.heal_all().await.context("the cluster could not be healed")
         }
-        failed = mind(&journal, plan) => Err(failed),
+        failed = mind(journal, plan) => Err(failed),
         outcome = bench.run() => outcome,
     };
     let ended = cluster.shutdown().await.context("the cluster could not be shut down");
     if outcome.is_ok() && !*interrupted.borrow() {
         journal.phase(Phase::End);
     }
-    journal.flush().context("cannot write the history")?;
     outcome.and(ended.map(drop))
 }
 

@@ -234,15 +234,19 @@ impl Scenario {
     /// The scenario with a command line's changes. What they make impossible is not demanded any more.
     #[must_use]
     pub fn with(mut self, changes: &Changes) -> Scenario {
+        // Where less is asked for, less can be ok.
+        let share = |ok: u64, now: u64, before: u64| ok.min(ok.saturating_mul(now) / before.max(1));
         if let Some(nodes) = changes.nodes {
             self.nodes = nodes;
+            // Two nodes are no better than their worse one: hardly anything is done while there is a fault.
+            self.minima.ok = if nodes == 2 { self.minima.ok / 4 } else { self.minima.ok };
         }
         if let Some(clients) = changes.clients {
+            self.minima.ok = share(self.minima.ok, clients, self.clients);
             self.clients = clients;
         }
         if let Some(rate) = changes.rate {
-            // Fewer are asked for, so fewer can be ok.
-            self.minima.ok = self.minima.ok.min(self.minima.ok.saturating_mul(rate) / self.rate);
+            self.minima.ok = share(self.minima.ok, rate, self.rate);
             self.rate = rate;
         }
         if let Some(faults) = &changes.faults {

@@ -15,6 +15,7 @@ use crate::cli;
 use crate::exit::Exit;
 use crate::judge::judge;
 use crate::nemesis::Kind;
+use crate::progress::spinner;
 use crate::record::Record;
 use crate::report::{self, RunSummary};
 use crate::runner::{self, Plan};
@@ -234,7 +235,9 @@ async fn conclude(
     directory: &RunDirectory,
     interrupted: &watch::Receiver<bool>,
 ) -> anyhow::Result<Record> {
+    let spinner = spinner("checking the history");
     let judged = judge(&directory.file(store::HISTORY), interrupted).await;
+    spinner.finish_and_clear();
     let record = match (ran, judged) {
         (Ok(()), judged) => judged?,
         (Err(error), Ok(record)) if record.is_counterexample() => {
@@ -279,10 +282,10 @@ fn announce(plan: &Plan, directory: &RunDirectory) {
         many => format!("{many} kinds of fault"),
     };
     eprintln!(
-        "{}: {} nodes, {} clients, {}, {}, seed {} → {}",
+        "{}: {}, {}, {}, {}, seed {} → {}",
         scenario.name,
-        scenario.nodes,
-        scenario.clients,
+        terminal::plural(scenario.nodes, "node"),
+        terminal::plural(scenario.clients, "client"),
         humantime::format_duration(plan.time_limit),
         faults,
         plan.seed,

@@ -27,7 +27,7 @@ pub fn verdict(out: &mut impl Write, record: &Record) -> io::Result<()> {
     if !record.faults.is_empty() {
         facts.add_row(["faults", &faults(record)]);
     }
-    facts.add_row(["leaders", &format!("{} changes", HumanCount(results.counts.leader_changes))]);
+    facts.add_row(["leaders", &plural(results.counts.leader_changes, "change")]);
     writeln!(out, "{}", facts.trim_fmt())?;
     if let Some(violation) = violation(results) {
         writeln!(
@@ -111,9 +111,12 @@ fn operations(record: &Record) -> String {
     )
 }
 
-/// `kill 4 (4 processes killed), ring 3 (5,120 bytes dropped)`.
+/// `kill 4 (4 processes killed), ring 3 (5,120 bytes dropped), bridge skipped`.
 fn faults(record: &Record) -> String {
     let kinds = record.faults.iter().map(|(kind, fault)| {
+        if fault.installed == 0 {
+            return format!("{kind} skipped");
+        }
         let without = match fault.installed - fault.bit {
             0 => String::new(),
             without => format!(", {without} without proof"),
@@ -121,6 +124,11 @@ fn faults(record: &Record) -> String {
         format!("{kind} {} ({} {}{without})", fault.bit, HumanCount(fault.proof), fault.unit)
     });
     kinds.collect::<Vec<_>>().join(", ")
+}
+
+/// `1 node`, `5 nodes`.
+pub fn plural(count: u64, what: &str) -> String {
+    format!("{} {what}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 
 /// The violation to show: of the check that the headline is about, else of the first that found one.
