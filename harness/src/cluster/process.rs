@@ -21,6 +21,7 @@ use history_checker::history::Exit;
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getppid};
 use tokio::sync::oneshot;
 
@@ -140,6 +141,7 @@ struct Process {
     paused: Option<(Instant, Status)>,
     listens: bool,
     asked: Option<Asked>,
+    reaped: bool,
 }
 
 /// How a process was asked to end.
@@ -205,6 +207,7 @@ impl Keeping {
             paused: None,
             listens: false,
             asked: None,
+            reaped: false,
         });
         Ok(())
     }
@@ -231,7 +234,7 @@ impl Keeping {
         self.board.unreachable(self.node);
         process.asked = Some(Asked::Kill);
         process.signal(self.node, Signal::SIGKILL)?;
-        let status = process.child.wait();
+        let status = process.reap();
         let killed = matches!(&status, Ok(status) if status.signal() == Some(9));
         self.ended(&status);
         Ok(killed)
@@ -291,16 +294,13 @@ impl Keeping {
             return;
         };
         process.listen_to(self.node, &self.board);
-        match process.child.try_wait() {
-            Ok(None) => {
-                if let Some(Asked::Terminate { deadline, .. }) = &process.asked
-                    && Instant::now() >= *deadline
-                {
-                    drop(process.signal(self.node, Signal::SIGKILL));
-                }
-            }
-            Ok(Some(status)) => self.ended(&Ok(status)),
-            Err(error) => self.ended(&Err(error)),
+        if process.has_ended() {
+            let status = process.reap();
+            self.ended(&status);
+        } else if let Some(Asked::Terminate { deadline, .. }) = &process.asked
+            && Instant::now() >= *deadline
+        {
+            drop(process.signal(self.node, Signal::SIGKILL));
         }
     }
 
@@ -328,6 +328,22 @@ impl Process {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(errno) => Err(Error::Signal { node, pid: self.pid.as_raw(), signal, errno }),
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        !matches!(waitid(Id::Pid(self.pid), look), Ok(WaitStatus::StillAlive))
+    }
+
+    /// Waits for the end of the process, and kills whatever it leaves behind in its group - before it is reaped, as the
+    /// group's number may be somebody else's afterwards.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        let ended = waitid(Id::Pid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        if ended.is_ok() {
+            killpg(self.pid, Signal::SIGKILL).ok();
+        }
+        self.reaped = true;
+        self.child.wait()
     }
 
     fn is_stopped(&self) -> bool {
@@ -389,8 +405,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Reaped already: the number may be somebody else's.
-        if matches!(self.child.try_wait(), Ok(None)) && killpg(self.pid, Signal::SIGKILL).is_ok() {
+        // Otherwise it was reaped already, and the number may be somebody else's.
+        if !self.reaped && killpg(self.pid, Signal::SIGKILL).is_ok() {
             drop(self.child.wait());
         }
     }

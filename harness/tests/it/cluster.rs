@@ -11,14 +11,22 @@ use std::time::{Duration, Instant};
 use harness::cluster::wait::wait_for;
 use harness::cluster::{Cluster, Error, Event, Options, Status, process};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// The harness's own executable, which has the subcommand that supervises nodes.
+fn harness() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_harness"))
+}
+
 /// Three nodes that behave in this way.
 pub(crate) fn stand_ins(dir: &TempDir, behaviour: &str) -> Options {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/stand_in.sh");
-    Options { raftd_args: vec![behaviour.into()], ..Options::new(script, 3, dir.path()) }
+    let raftd_args = vec![behaviour.into()];
+    Options { raftd_args, supervisor: Some(harness()), ..Options::new(script, 3, dir.path()) }
 }
 
 pub(crate) type Events = UnboundedReceiver<(Instant, Event)>;
@@ -176,10 +184,34 @@ async fn killed_node_is_down_until_started_again() {
 }
 
 #[tokio::test]
+async fn links_to_a_node_that_is_down_refuse() {
+    let dir = tempfile::tempdir().unwrap();
+    // Whoever has the port that a dead node had is not to be taken for it.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("--client-at={}", listener.local_addr().unwrap());
+    let (cluster, _) = start(&Options { nodes: 1, ..stand_ins(&dir, &at) }).await;
+    let cluster = cluster.unwrap();
+    let endpoint = cluster.client_endpoints()[0].1;
+    let connection = TcpStream::connect(endpoint).await.unwrap();
+    let (_accepted, _) = listener.accept().await.unwrap();
+    drop(connection);
+    cluster.kill(1).await.unwrap();
+    let mut refused = TcpStream::connect(endpoint).await.unwrap();
+    let read = tokio::time::timeout(DEADLINE, refused.read(&mut [0; 1])).await;
+    let error = read.expect("still open").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(cluster.client_link(1).traffic().unreachable, 1);
+    cluster.start_node(1).await.unwrap();
+    let _connection = TcpStream::connect(endpoint).await.unwrap();
+    listener.accept().await.unwrap();
+}
+
+#[tokio::test]
 async fn node_that_ends_unasked_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let (cluster, mut events) = start(&stand_ins(&dir, "--panics")).await;
     let cluster = cluster.unwrap();
+    let left = child(&cluster, 3);
     let kill = Command::new("kill").args(["-9", &pid(&cluster, 3).to_string()]).status();
     assert!(kill.unwrap().success());
     let down = |view: &harness::cluster::View| {
@@ -191,6 +223,7 @@ async fn node_that_ends_unasked_is_noticed() {
     assert!(events.iter().any(ended), "{events:?}");
     let panics = events.iter().filter(|event| event.f() == "panic").count();
     assert_eq!(panics, 3, "{events:?}");
+    gone(left).await;
     cluster.restore().await.unwrap();
     assert_eq!(cluster.view().borrow().with_status(Status::Up), [1, 2, 3]);
 }
@@ -222,16 +255,10 @@ async fn node_that_somebody_else_continued_was_not_stopped_all_the_time() {
     assert_eq!(cluster.resume(1).await.unwrap(), Duration::ZERO);
 }
 
-/// The harness's own executable, which has the subcommand that supervises nodes.
-fn harness() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_harness"))
-}
-
 #[tokio::test]
 async fn supervised_node_is_the_process_that_was_started() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { supervisor: Some(harness()), ..stand_ins(&dir, "") };
-    let (cluster, _) = start(&options).await;
+    let (cluster, _) = start(&stand_ins(&dir, "")).await;
     let cluster = cluster.unwrap();
     let command = fs::read_to_string(format!("/proc/{}/cmdline", pid(&cluster, 1))).unwrap();
     assert!(command.contains("stand_in.sh") && !command.contains("supervise"), "{command:?}");
@@ -242,7 +269,7 @@ async fn supervised_node_is_the_process_that_was_started() {
 async fn supervised_node_dies_with_a_harness_that_is_killed() {
     // A shell in the harness's place starts a node as the harness does, says which, and stays.
     let script = format!(
-        "\"$0\" {} --parent $$ -- sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >pid.new; mv pid.new pid; wait",
+        "\"$0\" {} --parent $$ -- sleep 60 </dev/null >/dev/null 2>&1 & echo $! >pid.new; mv pid.new pid; wait",
         process::SUPERVISE_NODE
     );
     let dir = tempfile::tempdir().unwrap();

@@ -184,15 +184,34 @@ async fn cancelled_nemesis_is_healed() {
 }
 
 #[tokio::test]
+async fn nemesis_cancelled_while_it_begins_is_healed() {
+    let (_dir, cluster, nemesis, mut events) = bench().await;
+    let (_keep, stop) = watch::channel(false);
+    let schedule = only(Kind::Kill, 3_600_000, 1);
+    // As soon as the fault is recorded, which is before it is known to be done.
+    let begun = tokio::select! {
+        biased;
+        () = nemesis.run(&schedule, stop) => panic!("it ran to its end"),
+        begun = events.recv() => begun.unwrap().1,
+    };
+    assert_eq!(begun.f(), "kill");
+    nemesis.heal_all().await.unwrap();
+    let ended = faults(&mut events);
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert_eq!(cluster.view().borrow().with_status(Status::Up), [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn node_that_does_not_come_up_again_is_reported_by_healing() {
     let (_dir, cluster, nemesis, _events) = bench().await;
-    cluster.kill(2).await.unwrap();
-    // Its log can no longer be opened.
-    let log = cluster.node_dir(2).join("stderr");
+    for node in [1, 2, 3] {
+        cluster.kill(node).await.unwrap();
+    }
+    // The log of one can no longer be opened.
+    let log = cluster.node_dir(1).join("stderr");
     std::fs::remove_file(&log).unwrap();
     std::fs::create_dir(&log).unwrap();
-    cluster.pause(3).await.unwrap();
     let error = nemesis.heal_all().await.unwrap_err().to_string();
     assert!(error.contains("could not be restored") && error.contains("stderr"), "{error}");
-    assert_eq!(cluster.view().borrow().with_status(Status::Up), [1, 3], "the others were healed");
+    assert_eq!(cluster.view().borrow().with_status(Status::Up), [2, 3], "the others were healed");
 }
