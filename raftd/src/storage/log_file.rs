@@ -29,7 +29,7 @@ pub struct LogFile {
     end: u64,
     /// The segment's length: from `end` on it is padding.
     length: u64,
-    /// The next batch, encoded. Starts with the line end that the last batch lacks, if it lacks one.
+    /// The next batch, encoded.
     buffer: Vec<u8>,
     /// Records in the buffer.
     records: u64,
@@ -49,10 +49,9 @@ impl LogFile {
         sequence: Sequence,
     ) -> Result<LogFile, Error> {
         let file = open_segment(&tail.path)?;
-        readopt(&file, tail)?;
+        let end = readopt(&file, tail)?;
         directory.publish_node_file(tail.number)?;
         directory.sync()?;
-        let buffer = if tail.batch_ended { Vec::new() } else { vec![b'\n'] };
         Ok(LogFile {
             directory,
             _lock: lock,
@@ -60,9 +59,9 @@ impl LogFile {
             file,
             path: tail.path.clone(),
             number: tail.number,
-            end: tail.end,
-            length: tail.end,
-            buffer,
+            end,
+            length: end,
+            buffer: Vec::new(),
             records: 0,
             durable: sequence.position(),
             sequence,
@@ -162,18 +161,22 @@ impl LogFile {
     }
 }
 
-/// Makes sure that what was read is what the disk has.
+/// Cuts what is torn, and makes sure that the rest is what the disk has; the new end.
 ///
 /// The last batch may never have been made durable; all before it were. It is written again rather than just synced:
 /// after a failed fsync the kernel shows data that it takes for written, and syncing that once more does nothing.
-fn readopt(file: &File, tail: &Tail) -> Result<(), Error> {
+fn readopt(file: &File, tail: &Tail) -> Result<u64, Error> {
     let path = &tail.path;
     let batch_bytes = usize::try_from(tail.end - tail.batch_start).expect("a batch fits memory");
     let mut batch = vec![0; batch_bytes];
     file.read_exact_at(&mut batch, tail.batch_start).map_err(|e| Error::io("read", path, e))?;
+    if !tail.batch_ended {
+        batch.push(b'\n');
+    }
     file.set_len(tail.end).map_err(|e| Error::io("truncate", path, e))?;
     file.write_all_at(&batch, tail.batch_start).map_err(|e| Error::io("write", path, e))?;
-    file.sync_all().map_err(|e| Error::sync(path, e))
+    file.sync_all().map_err(|e| Error::sync(path, e))?;
+    Ok(tail.batch_start + length(&batch))
 }
 
 fn length(buffer: &[u8]) -> u64 {

@@ -25,7 +25,7 @@ pub(super) fn is_torn(rest: &[u8], offset: u64, at_batch_start: bool) -> bool {
             continue;
         }
         let hole = &rest[intact_end..start];
-        if begins_batch(hole, intact_end > 0) {
+        if begins_batch(hole) {
             return false;
         }
         let hole_offset = offset + position(intact_end);
@@ -37,13 +37,10 @@ pub(super) fn is_torn(rest: &[u8], offset: u64, at_batch_start: bool) -> bool {
     true
 }
 
-/// Whether the record after the hole starts a new batch: then the batch with the hole had been durable.
-fn begins_batch(hole: &[u8], after_intact_line: bool) -> bool {
-    match hole {
-        b"\n" => after_intact_line,
-        [.., last, b'\n', b'\n'] => *last != b'\n',
-        _ => false,
-    }
+/// Whether the record after the hole starts a new batch: then the batch with the hole had been durable. (A hole of
+/// several empty lines says nothing: those are padding.)
+fn begins_batch(hole: &[u8]) -> bool {
+    matches!(hole, [.., last, b'\n', b'\n'] if *last != b'\n')
 }
 
 /// Whether the hole contains a whole sector (from the batch's beginning on) that was never written.
@@ -105,6 +102,7 @@ mod tests {
         assert!(is_torn(&hole, 512, true));
         assert!(!is_torn(&join(&[&hole, b"\n", &record(2)]), 512, true));
         assert!(is_torn(&join(&[&hole, b"\n\n\n"]), 512, true));
+        assert!(!is_torn(&join(&[&lost, b"half a line\n\n", &record(1)]), 512, true));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A full disk: writes wait, nothing acknowledged is lost, and all goes on once there is room.
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use raftd::storage::WriterEvent;
 use tempfile::TempDir;
@@ -11,13 +11,31 @@ use super::*;
 /// Small steps, so that the disk fills up in the midst of segments and at their ends.
 const OPTIONS: Options = Options { segment_bytes: 50_000, padding_bytes: 16_384 };
 
-/// Gives this thread (and those it starts) a file system of `kib` on `dir`, which goes when they end. Says why if that
-/// is not possible: only root may mount.
-fn small_disk(dir: &Path, kib: u32) -> Result<(), nix::Error> {
-    let none = None::<&str>;
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-    mount(none, dir, Some("tmpfs"), MsFlags::empty(), Some(format!("size={kib}k").as_str()))
+/// A small file system that only this thread, and those it starts, can see.
+struct SmallDisk {
+    dir: TempDir,
+}
+
+impl SmallDisk {
+    /// Says why if it is not possible: only root may mount.
+    fn new(kib: u32) -> Result<SmallDisk, nix::Error> {
+        let none = None::<&str>;
+        let dir = TempDir::new().unwrap();
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        let size = format!("size={kib}k");
+        mount(none, dir.path(), Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))?;
+        Ok(SmallDisk { dir })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The directory below can be removed only once nothing is mounted there.
+        if let Err(error) = umount2(self.dir.path(), MntFlags::MNT_DETACH) {
+            eprintln!("cannot unmount {}: {error}", self.dir.path().display());
+        }
+    }
 }
 
 /// Writes until the disk is full; the last write that is durable.
@@ -38,13 +56,12 @@ fn fill(
 
 #[test]
 fn full_disk_delays_writes_and_loses_none() {
-    let dir = TempDir::new().unwrap();
-    if let Err(error) = small_disk(dir.path(), 1024) {
-        eprintln!("skipped: cannot mount a small file system: {error}");
-        return;
-    }
-    let data = dir.path().join("data");
-    let ballast = dir.path().join("ballast");
+    let disk = match SmallDisk::new(1024) {
+        Ok(disk) => disk,
+        Err(error) => return eprintln!("skipped: cannot mount a small file system: {error}"),
+    };
+    let data = disk.dir.path().join("data");
+    let ballast = disk.dir.path().join("ballast");
     let mut log = open_with(&data, OPTIONS).unwrap().log;
     write(&mut log, vec![hard_state(1, None)]);
     let (writer, events) = spawn(log);

@@ -139,6 +139,9 @@ fn log_cut_at_every_byte_of_the_last_record_keeps_the_rest() {
             }
             write(&mut log, vec![put(recovered.entries.last().unwrap().id.index + 1, 1, "next")]);
             drop(log);
+            let text = fs::read_to_string(segment(dir.path(), 1)).unwrap();
+            let last_batch = text.trim_end().rsplit("\n\n").next().unwrap();
+            assert!(last_batch.lines().count() == 1 && last_batch.contains("next"), "{case}");
             let again = open(dir.path());
             assert_eq!(
                 (again.recovered.entries.len(), again.torn),
