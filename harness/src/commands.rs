@@ -2,7 +2,7 @@
 
 use std::env;
 use std::future::Future;
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +10,8 @@ use std::time::Instant;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 use crate::cli::{self, Command, Listable, Output};
 use crate::cluster::{self, Cluster, process};
@@ -25,9 +27,16 @@ const KILLED_BY_SIGINT: i32 = 130;
 
 /// Carries out a command. Whatever goes wrong is told on stderr.
 pub fn execute(command: Command) -> Exit {
+    let warnings =
+        EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(warnings)
+        .with_writer(io::stderr)
+        .without_time()
+        .init();
     let outcome = match command {
         Command::Run(args) => match Suite::new(&args) {
-            Ok(suite) => block_on(async |interrupted| suite.run(&interrupted).await),
+            Ok(suite) => block_on(async |interrupted| Ok(suite.run(&interrupted).await)),
             Err(error) => return usage(&error),
         },
         Command::Check(args) => block_on(async |interrupted| check(&args, &interrupted).await),
@@ -46,13 +55,13 @@ pub fn execute(command: Command) -> Exit {
         }
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        terminal::note(format!("error: {error:#}"));
         Exit::Harness
     })
 }
 
 fn usage(error: &anyhow::Error) -> Exit {
-    eprintln!("error: {error:#}");
+    terminal::note(format!("error: {error:#}"));
     Exit::Usage
 }
 
@@ -79,7 +88,7 @@ fn block_on<F: Future<Output = anyhow::Result<Exit>>>(
                     if interrupted.send_replace(true) {
                         std::process::exit(KILLED_BY_SIGINT);
                     }
-                    eprintln!("interrupted: coming to an end (again: at once)");
+                    terminal::note("interrupted: coming to an end (again: at once)");
                 }
             });
         }
@@ -90,7 +99,7 @@ fn block_on<F: Future<Output = anyhow::Result<Exit>>>(
 /// `harness check`.
 async fn check(args: &cli::Check, interrupted: &watch::Receiver<bool>) -> anyhow::Result<Exit> {
     if let Some(missing) = args.files.iter().find(|path| !path.exists()) {
-        eprintln!("error: there is no history at {}", missing.display());
+        terminal::note(format!("error: there is no history at {}", missing.display()));
         return Ok(Exit::Usage);
     }
     let mut exit = Exit::Valid;
@@ -99,19 +108,18 @@ async fn check(args: &cli::Check, interrupted: &watch::Receiver<bool>) -> anyhow
         match judge(&path, interrupted).await {
             Ok(record) => {
                 exit = exit.merge(record.results.verdict.into());
-                let mut out = stdout().lock();
-                match args.output {
-                    Output::Json => out.write_all(&record.to_json()?)?,
+                terminal::print(|out| match args.output {
+                    Output::Json => out.write_all(&record.to_json()?),
                     Output::Text => {
                         if args.files.len() > 1 {
                             writeln!(out, "\n{}", path.display())?;
                         }
-                        terminal::verdict(&mut out, &record)?;
+                        terminal::verdict(out, &record)
                     }
-                }
+                })?;
             }
             Err(error) => {
-                eprintln!("error: {error:#}");
+                terminal::note(format!("error: {error:#}"));
                 exit = exit.merge(Exit::Harness);
             }
         }
@@ -121,59 +129,60 @@ async fn check(args: &cli::Check, interrupted: &watch::Receiver<bool>) -> anyhow
 
 /// `harness list`.
 fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
-    let mut out = stdout().lock();
-    let all = what.is_none();
-    if all || what == Some(Listable::Workloads) {
-        let workloads = Scenario::all_built_in()?;
-        let rows =
-            workloads.iter().map(|scenario| (scenario.name.clone(), scenario.hypothesis.clone()));
-        section(&mut out, all, "Workloads (harness run NAME)", rows)?;
-    }
-    if all || what == Some(Listable::Faults) {
-        let rows = Kind::ALL.map(|kind| (kind.to_string(), kind.describe().to_owned()));
-        section(
-            &mut out,
-            all,
+    let scenarios = Scenario::all_built_in()?;
+    let sections: [(Listable, &str, Vec<[String; 2]>); 4] = [
+        (
+            Listable::Workloads,
+            "Workloads (harness run NAME)",
+            scenarios.into_iter().map(|scenario| [scenario.name, scenario.hypothesis]).collect(),
+        ),
+        (
+            Listable::Faults,
             "Faults (--faults KIND,KIND…; `partition` is all that cut links between nodes)",
-            rows,
-        )?;
-    }
-    if all || what == Some(Listable::Models) {
-        let rows = workload::MODELS.map(|(model, about)| (model.to_string(), about.to_owned()));
-        section(&mut out, all, "Models (`model` of a workload)", rows)?;
-    }
-    if all || what == Some(Listable::Targets) {
-        let raftd = (
-            "raftd".to_owned(),
-            "the Raft key-value daemon of this project, any build of it (--raftd PATH)".to_owned(),
-        );
-        section(&mut out, all, "Targets", [raftd])?;
-    }
+            Kind::ALL.map(|kind| [kind.name(), kind.describe()].map(str::to_owned)).to_vec(),
+        ),
+        (
+            Listable::Models,
+            "Models (`model` of a workload)",
+            workload::MODELS
+                .map(|(model, about)| [model.name(), about].map(str::to_owned))
+                .to_vec(),
+        ),
+        (
+            Listable::Targets,
+            "Targets",
+            vec![
+                ["raftd", "this project's Raft key-value daemon, any build of it (--raftd PATH)"]
+                    .map(str::to_owned),
+            ],
+        ),
+    ];
+    terminal::print(|out| {
+        for (listable, title, rows) in sections {
+            if what.is_none_or(|what| what == listable) {
+                section(out, what.is_none().then_some(title), rows)?;
+            }
+        }
+        Ok(())
+    })?;
     Ok(Exit::Valid)
 }
 
-fn section(
-    out: &mut impl Write,
-    with_title: bool,
-    title: &str,
-    rows: impl IntoIterator<Item = (String, String)>,
-) -> io::Result<()> {
+fn section(out: &mut impl Write, title: Option<&str>, rows: Vec<[String; 2]>) -> io::Result<()> {
     let mut table = terminal::table();
-    for (name, about) in rows {
-        table.add_row([name, about]);
+    table.add_rows(rows);
+    match title {
+        Some(title) => writeln!(out, "{title}\n{}\n", table.trim_fmt()),
+        None => writeln!(out, "{}", table.trim_fmt()),
     }
-    if with_title {
-        writeln!(out, "{title}")?;
-    }
-    writeln!(out, "{}", table.trim_fmt())?;
-    if with_title { writeln!(out) } else { Ok(()) }
 }
 
 /// `harness report`.
 async fn report(directory: &Path, interrupted: &watch::Receiver<bool>) -> anyhow::Result<Exit> {
     let history = directory.join(store::HISTORY);
     if !history.exists() {
-        eprintln!("error: there is no {}: is this the directory of one run?", history.display());
+        let path = history.display();
+        terminal::note(format!("error: there is no {path}: is this the directory of one run?"));
         return Ok(Exit::Usage);
     }
     let results = directory.join(store::RESULTS);
@@ -183,7 +192,7 @@ async fn report(directory: &Path, interrupted: &watch::Receiver<bool>) -> anyhow
             .with_context(|| format!("cannot write {}", results.display()))?;
     }
     let path = report::write(directory)?;
-    writeln!(stdout(), "{}", path.display())?;
+    terminal::print(|out| writeln!(out, "{}", path.display()))?;
     Ok(Exit::Valid)
 }
 
@@ -214,10 +223,11 @@ async fn cluster(
     let cluster = Cluster::start(&options, Arc::new(NoHistory)).await?;
     let endpoints: Vec<_> =
         cluster.client_endpoints().into_iter().map(|(_, address)| address.to_string()).collect();
-    let mut out = stdout().lock();
-    writeln!(out, "{nodes} nodes are up; their files are in {}. Try:\n", directory.display())?;
-    writeln!(out, "  {} --endpoints {} status\n", raftctl().display(), endpoints.join(","))?;
-    writeln!(out, "Ctrl-C stops them and removes their files.")?;
+    terminal::print(|out| {
+        writeln!(out, "{nodes} nodes are up; their files are in {}. Try:\n", directory.display())?;
+        writeln!(out, "  {} --endpoints {} status\n", raftctl().display(), endpoints.join(","))?;
+        writeln!(out, "Ctrl-C stops them and removes their files.")
+    })?;
     interrupted.wait_for(|interrupted| *interrupted).await.context("nobody listens to signals")?;
     cluster.shutdown().await.context("the cluster could not be shut down")?;
     std::fs::remove_dir_all(&directory)

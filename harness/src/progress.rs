@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _, stderr};
+use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::journal::{Live, Phase};
+use crate::terminal;
 
 /// How often the live line is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -61,8 +62,7 @@ impl Progress {
             bar.tick();
         } else if elapsed >= self.printed + PRINT_EVERY {
             self.printed = elapsed;
-            // If nobody reads it, nobody misses it.
-            drop(writeln!(stderr(), "{} {}", clock(elapsed, self.time_limit), status(live, rate)));
+            terminal::note(format!("{} {}", clock(elapsed, self.time_limit), status(live, rate)));
         }
     }
 

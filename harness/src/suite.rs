@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -64,28 +64,51 @@ impl<'a> Suite<'a> {
     }
 
     /// Runs everything. `interrupted` turns true when the user wants it to end.
-    pub async fn run(&self, interrupted: &watch::Receiver<bool>) -> anyhow::Result<Exit> {
+    pub async fn run(&self, interrupted: &watch::Receiver<bool>) -> Exit {
         let version = daemon::version(&self.raftd).await;
         let mut runs: Vec<Ran> = Vec::new();
+        let mut exit = Exit::Valid;
         for scenario in &self.scenarios {
-            let ran = self.one(scenario, &version, interrupted).await?;
-            let stop = *interrupted.borrow() || self.args.fail_fast && ran.exit != Exit::Valid;
-            runs.push(ran);
-            if stop {
+            match self.one(scenario, &version, interrupted).await {
+                Ok(ran) => {
+                    exit = exit.merge(ran.exit);
+                    runs.push(ran);
+                }
+                Err(error) => {
+                    terminal::note(format!("error: {error:#}"));
+                    exit = exit.merge(Exit::Harness);
+                    break;
+                }
+            }
+            if *interrupted.borrow() || self.args.fail_fast && exit != Exit::Valid {
                 break;
             }
         }
         let left_out = self.scenarios.len() - runs.len();
-        if self.scenarios.len() > 1 {
-            print_table(&mut stdout().lock(), &runs, left_out).or_else(ignore_broken_pipe)?;
+        if left_out > 0 && *interrupted.borrow() {
+            exit = exit.merge(Exit::Unknown);
         }
-        let exit = runs.iter().fold(Exit::Valid, |exit, ran| exit.merge(ran.exit));
-        if let Some(path) = &self.args.junit {
+        exit.merge(self.sum_up(runs, left_out))
+    }
+
+    /// Tells of all runs together. Whatever fails here takes no verdict back.
+    fn sum_up(&self, runs: Vec<Ran>, left_out: usize) -> Exit {
+        let table = if self.scenarios.len() > 1 {
+            terminal::print(|out| print_table(out, &runs, left_out)).context("cannot print")
+        } else {
+            Ok(())
+        };
+        let junit = self.args.junit.as_ref().map_or(Ok(()), |path| {
             let summaries: Vec<_> = runs.into_iter().map(|ran| ran.summary).collect();
-            report::junit(path, &summaries)?;
-        }
-        let cut_short = left_out > 0 && *interrupted.borrow();
-        Ok(if cut_short { exit.merge(Exit::Unknown) } else { exit })
+            report::junit(path, &summaries).context("there is no JUnit report")
+        });
+        table.and(junit).map_or_else(
+            |error| {
+                terminal::note(format!("error: {error:#}"));
+                Exit::Harness
+            },
+            |()| Exit::Valid,
+        )
     }
 
     /// One run and its verdict. An error is one of storing anything at all.
@@ -110,8 +133,8 @@ impl<'a> Suite<'a> {
         let ran = runner::run(&plan, &directory, interrupted).await;
         let outcome = conclude(ran, &directory, interrupted).await;
         let exit = self.exit(scenario, &outcome, *interrupted.borrow());
-        let out = &mut stdout().lock();
-        self.print(out, scenario, &directory, &outcome, exit).or_else(ignore_broken_pipe)?;
+        terminal::print(|out| self.print(out, scenario, &directory, &outcome, exit))
+            .context("cannot print")?;
         let summary = RunSummary {
             workload: scenario.name.clone(),
             seed: self.seed,
@@ -241,7 +264,7 @@ async fn conclude(
     let record = match (ran, judged) {
         (Ok(()), judged) => judged?,
         (Err(error), Ok(record)) if record.is_counterexample() => {
-            eprintln!("error: {error:#}");
+            terminal::note(format!("error: {error:#}"));
             record
         }
         (Err(error), _) => return Err(error),
@@ -253,7 +276,7 @@ async fn conclude(
     }
     // A page that cannot be drawn changes no verdict.
     if let Err(error) = report::write(&directory.path) {
-        eprintln!("warning: there is no report: {:#}", anyhow::Error::new(error));
+        terminal::note(format!("warning: there is no report: {:#}", anyhow::Error::new(error)));
     }
     Ok(record)
 }
@@ -281,7 +304,7 @@ fn announce(plan: &Plan, directory: &RunDirectory) {
         1..=FAULTS_NAMED_MAX => kinds.join(", "),
         many => format!("{many} kinds of fault"),
     };
-    eprintln!(
+    terminal::note(format!(
         "{}: {}, {}, {}, {}, seed {} → {}",
         scenario.name,
         terminal::plural(scenario.nodes, "node"),
@@ -290,7 +313,7 @@ fn announce(plan: &Plan, directory: &RunDirectory) {
         faults,
         plan.seed,
         directory.path.display()
-    );
+    ));
 }
 
 /// One line a run, when there are several.
@@ -318,11 +341,6 @@ fn print_table(out: &mut impl Write, runs: &[Ran], left_out: usize) -> io::Resul
         writeln!(out, " {left_out} more not run")?;
     }
     Ok(())
-}
-
-/// Whoever reads stdout may stop reading; the exit code is still theirs.
-fn ignore_broken_pipe(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 fn random_seed() -> u64 {

@@ -1,6 +1,7 @@
 //! What is printed at the end: for people, on stdout.
 
-use std::io::{self, Write};
+use std::fmt::Display;
+use std::io::{self, StdoutLock, Write, stderr, stdout};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
@@ -12,6 +13,20 @@ use crate::record::Record;
 
 /// Width of wrapped text where there is no terminal to say it, characters.
 const COLUMNS: u16 = 110;
+
+/// Writes to stdout. Whoever reads it may stop reading; that is no failure.
+pub fn print(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> io::Result<()> {
+    let mut out = stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Writes a line to stderr. If nobody reads it, nobody misses it.
+pub fn note(line: impl Display) {
+    drop(writeln!(stderr(), "{line}"));
+}
 
 /// The verdict on one history and what it rests on, down to the first violation.
 pub fn verdict(out: &mut impl Write, record: &Record) -> io::Result<()> {

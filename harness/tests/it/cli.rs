@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -120,4 +121,25 @@ fn check_prints_one_json_object_a_history() {
     let verdicts: Vec<_> =
         objects.iter().map(|object| object["verdict"].as_str().unwrap()).collect();
     assert_eq!(verdicts, ["valid", "invalid"]);
+}
+
+#[test]
+fn reader_that_stops_reading_is_no_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let bad = history(directory.path(), "null");
+    let bad = bad.to_str().unwrap();
+    for (args, code) in
+        [(&["list"][..], 0), (&["check", bad], 1), (&["check", "--output", "json", bad], 1)]
+    {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{args:?}");
+    }
 }
