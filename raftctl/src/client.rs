@@ -145,7 +145,8 @@ impl Client {
         for (position, link) in self.inner.driver.router.all().into_iter().enumerate() {
             let inner = Arc::clone(&self.inner);
             asking.spawn(async move {
-                let errand = inner.errand(Task::Read(&Op::Status));
+                let deadline = Instant::now() + inner.options.timeout;
+                let errand = Errand::new(Task::Read(&Op::Status), deadline);
                 let asked = inner.driver.ask(&link, &errand).await;
                 let status = asked
                     .map(|reached| reached.done.status.unwrap_or_default())
@@ -220,16 +221,12 @@ impl Inner {
         self.session().as_ref().filter(|session| session.owns(request)).cloned()
     }
 
-    fn errand<'a>(&self, task: Task<'a>) -> Errand<'a> {
-        Errand { task, deadline: Instant::now() + self.options.timeout, exposed: false }
-    }
-
     /// The session; begun, if need be, with the commit index of the first node that says hello.
     async fn current_session(&self, deadline: Instant) -> Result<Arc<Session>, Error> {
         if let Some(session) = &*self.session() {
             return Ok(Arc::clone(session));
         }
-        let mut errand = Errand { deadline, ..self.errand(Task::Hello) };
+        let mut errand = Errand::new(Task::Hello, deadline);
         let reached = self.driver.drive(&mut errand).await;
         let reached = reached.map_err(|kind| Error::new(kind, None, false))?;
         let session = || Arc::new(Session::new(format!("{}@{}", self.prefix, reached.commit)));
@@ -330,7 +327,8 @@ impl Call {
                 (Task::Write(&self.op, request, given_session.as_deref()), true)
             }
         };
-        let mut errand = Errand { task, deadline, exposed };
+        let mut errand = Errand::new(task, deadline);
+        errand.exposed = exposed;
         let outcome = inner.driver.drive(&mut errand).await;
         (errand.exposed, outcome)
     }

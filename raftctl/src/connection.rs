@@ -9,7 +9,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BytesMut};
-use raftd::api::{self, Done, Hello, HelloLine, LINE_BYTES_MAX, Op, RequestId};
+use raftd::api::{self, Code, Done, Hello, HelloLine, LINE_BYTES_MAX, Op, RequestId};
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -141,8 +141,8 @@ pub(crate) enum ConnectError {
     NoHello,
     #[error("does not speak the client protocol (is this a peer port?): {0}")]
     Garbage(String),
-    #[error("refused the hello: {0}")]
-    Refused(String),
+    #[error("refused the hello: {message}")]
+    Refused { message: String, is_lasting: bool },
     #[error("speaks protocol {found}, not {}; use the raftctl of its version", api::PROTOCOL)]
     Protocol { found: u32 },
     #[error("belongs to cluster {found:?}, not {expected:?}")]
@@ -151,6 +151,21 @@ pub(crate) enum ConnectError {
     Node { found: NodeId, expected: NodeId },
     #[error("does not say which node it is")]
     Nobody,
+}
+
+impl ConnectError {
+    /// Whether it is no use to try again: whoever answers there is the wrong one.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            ConnectError::Garbage(_)
+            | ConnectError::Protocol { .. }
+            | ConnectError::Cluster { .. }
+            | ConnectError::Node { .. }
+            | ConnectError::Nobody => true,
+            ConnectError::Refused { is_lasting, .. } => *is_lasting,
+            ConnectError::Io(_) | ConnectError::NoHello => false,
+        }
+    }
 }
 
 /// The system's words, without its error number.
@@ -456,8 +471,13 @@ async fn read_hello(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Hel
     let first: FirstLine = serde_json::from_slice(&line).map_err(|_| garbage())?;
     match (first.hello, first.error) {
         (Some(hello), _) => Ok(hello),
-        (None, Some(WireError::Known(error))) => Err(ConnectError::Refused(error.message)),
-        (None, Some(WireError::Unknown { message, .. })) => Err(ConnectError::Refused(message)),
+        (None, Some(WireError::Known(error))) => {
+            let is_lasting = error.code == Code::WrongHello;
+            Err(ConnectError::Refused { message: error.message, is_lasting })
+        }
+        (None, Some(WireError::Unknown { message, .. })) => {
+            Err(ConnectError::Refused { message, is_lasting: false })
+        }
         (None, None) => Err(garbage()),
     }
 }
@@ -486,7 +506,7 @@ fn checked_hello(
 
 #[cfg(test)]
 mod tests {
-    use raftd::api::{Code, Consistency, Request, Response};
+    use raftd::api::{Consistency, Request, Response};
 
     use super::*;
 

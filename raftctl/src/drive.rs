@@ -7,7 +7,7 @@ use raftd::api::{self, Code, Done, Op, RequestId};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::connection::{Connection, Refusal, Unsent};
-use crate::endpoint::{Dial, Endpoint};
+use crate::endpoint::{Dial, Endpoint, NotConnected};
 use crate::error::ErrorKind;
 use crate::router::Router;
 use crate::session::Session;
@@ -32,6 +32,14 @@ pub(crate) struct Errand<'a> {
     pub(crate) deadline: Instant,
     /// Whether the write was sent in an attempt that got no definite answer.
     pub(crate) exposed: bool,
+    /// What has kept it from success so far.
+    last: Option<ErrorKind>,
+}
+
+impl<'a> Errand<'a> {
+    pub(crate) fn new(task: Task<'a>, deadline: Instant) -> Errand<'a> {
+        Errand { task, deadline, exposed: false, last: None }
+    }
 }
 
 /// What to do at a node.
@@ -58,7 +66,9 @@ pub(crate) struct Reached {
 enum Attempt {
     Done(Reached),
     /// No connection: nothing was sent.
-    Unreachable(String),
+    Unreachable(NotConnected),
+    /// The deadline has passed before there was a connection.
+    OutOfTime,
     /// The node said no.
     Refused(NodeId, Box<api::Error>),
     /// The request may have been sent, and there is no answer that this client can rely on.
@@ -71,6 +81,8 @@ enum Ending {
     Final(ErrorKind),
     /// Another round may help.
     Passing(ErrorKind),
+    /// There is no time for another attempt.
+    OutOfTime,
 }
 
 /// What a refusal calls for.
@@ -130,15 +142,17 @@ impl Driver {
             let kind = match self.round(errand).await {
                 Ok(reached) => return Ok(reached),
                 Err(Ending::Final(kind)) => return Err(kind),
+                Err(Ending::OutOfTime) => return Err(self.out_of_time(errand.last.take())),
                 Err(Ending::Passing(kind)) => kind,
             };
-            let next = Instant::now() + self.router.pause(rounds);
             if !self.retry {
                 return Err(kind);
             }
+            let next = Instant::now() + self.router.pause(rounds);
             if next >= errand.deadline {
                 return Err(self.out_of_time(Some(kind)));
             }
+            errand.last = Some(kind);
             sleep_until(next).await;
             rounds += 1;
         }
@@ -152,7 +166,8 @@ impl Driver {
     ) -> Result<Reached, ErrorKind> {
         match self.attempt(endpoint, errand).await {
             Attempt::Done(reached) => Ok(reached),
-            Attempt::Unreachable(reason) => Err(unreachable(vec![reason])),
+            Attempt::Unreachable(why) => Err(unreachable(&[why])),
+            Attempt::OutOfTime => Err(self.out_of_time(None)),
             Attempt::Refused(node, error) => Err(ErrorKind::Refused { node, error }),
             Attempt::Unknown(kind) => Err(kind),
         }
@@ -165,10 +180,6 @@ impl Driver {
         let mut last = None;
         let mut next = self.first(errand.deadline).await?;
         while let Some(endpoint) = next {
-            if Instant::now() >= errand.deadline {
-                let last = last.or_else(|| (!tried.is_empty()).then(|| unreachable(tried)));
-                return Err(Ending::Final(self.out_of_time(last)));
-            }
             let attempt = self.attempt(&endpoint, errand).await;
             asked.push(Arc::clone(&endpoint));
             next = match attempt {
@@ -176,10 +187,15 @@ impl Driver {
                     self.on_done(&endpoint, errand);
                     return Ok(reached);
                 }
-                Attempt::Unreachable(reason) => {
+                Attempt::Unreachable(why) => {
                     self.router.forget(&endpoint);
-                    tried.push(reason);
+                    tried.push(why);
                     self.elsewhere(&asked)
+                }
+                Attempt::OutOfTime => {
+                    let seen = last.or_else(|| (!tried.is_empty()).then(|| unreachable(&tried)));
+                    errand.last = seen.or(errand.last.take());
+                    return Err(Ending::OutOfTime);
                 }
                 Attempt::Refused(node, error) => {
                     self.on_refused(errand, &endpoint, &asked, node, error, &mut last)?
@@ -195,7 +211,13 @@ impl Driver {
                 }
             };
         }
-        Err(Ending::Passing(last.unwrap_or_else(|| unreachable(tried))))
+        match last {
+            Some(kind) => Err(Ending::Passing(kind)),
+            None if tried.iter().all(|why| why.is_lasting) => {
+                Err(Ending::Final(unreachable(&tried)))
+            }
+            None => Err(Ending::Passing(unreachable(&tried))),
+        }
     }
 
     fn on_done(&self, endpoint: &Arc<Endpoint>, errand: &Errand<'_>) {
@@ -269,17 +291,19 @@ impl Driver {
     async fn find(&self, node: NodeId, deadline: Instant) -> Result<Arc<Endpoint>, Ending> {
         let mut tried = Vec::new();
         for endpoint in self.router.all() {
-            if endpoint.node().is_none()
-                && let Err(reason) = self.connect(&endpoint, deadline).await
-            {
-                tried.push(reason);
+            if endpoint.node().is_none() {
+                match self.connect(&endpoint, deadline).await {
+                    Some(Ok(_)) => {}
+                    Some(Err(why)) => tried.push(why),
+                    None => return Err(Ending::OutOfTime),
+                }
             }
             if endpoint.node() == Some(node) {
                 return Ok(endpoint);
             }
         }
         if !tried.is_empty() {
-            return Err(Ending::Passing(unreachable(tried)));
+            return Err(Ending::Passing(unreachable(&tried)));
         }
         let known = self.router.all();
         let known: Vec<String> = known
@@ -289,25 +313,24 @@ impl Driver {
         Err(Ending::Final(ErrorKind::NoSuchNode { node, known: known.join(", ") }))
     }
 
+    /// The connection; None if the deadline came first.
     async fn connect(
         &self,
         endpoint: &Arc<Endpoint>,
         deadline: Instant,
-    ) -> Result<Arc<Connection>, String> {
+    ) -> Option<Result<Arc<Connection>, NotConnected>> {
         if let Some(connection) = endpoint.up() {
-            return Ok(connection);
+            return Some(Ok(connection));
         }
-        let connected = match timeout_at(deadline, endpoint.connect(&self.dial)).await {
-            Ok(connected) => connected,
-            Err(_) => Err("not connected in time".to_owned()),
-        };
-        connected.map_err(|reason| format!("{}: {reason}", endpoint.addr()))
+        let connected = timeout_at(deadline, endpoint.connect(&self.dial)).await.ok()?;
+        Some(connected.map_err(|why| not_connected(endpoint, &why.reason, why.is_lasting)))
     }
 
     async fn attempt(&self, endpoint: &Arc<Endpoint>, errand: &Errand<'_>) -> Attempt {
         let connection = match self.connect(endpoint, errand.deadline).await {
-            Ok(connection) => connection,
-            Err(reason) => return Attempt::Unreachable(reason),
+            Some(Ok(connection)) => connection,
+            Some(Err(why)) => return Attempt::Unreachable(why),
+            None => return Attempt::OutOfTime,
         };
         let (node, commit) = (connection.node(), connection.commit());
         let (op, request, ack) = match errand.task {
@@ -317,7 +340,11 @@ impl Driver {
             Task::Read(op) => (op, None, None),
             Task::Write(op, request, session) => (op, Some(request), session.map(Session::ack)),
         };
-        let until = errand.deadline.min(Instant::now() + self.attempt_timeout);
+        let now = Instant::now();
+        if now >= errand.deadline {
+            return Attempt::OutOfTime;
+        }
+        let until = errand.deadline.min(now + self.attempt_timeout);
         let mut waiter = loop {
             let reason = match connection.send(request, ack, op) {
                 Ok(waiter) => break waiter,
@@ -325,7 +352,7 @@ impl Driver {
                 Err(Unsent::Full) => "too many requests wait for it already".to_owned(),
                 Err(Unsent::Closed) => connection.closed().unwrap_or_default(),
             };
-            return Attempt::Unreachable(format!("{}: {reason}", endpoint.addr()));
+            return Attempt::Unreachable(not_connected(endpoint, &reason, false));
         };
         match timeout_at(until, waiter.reply()).await {
             Ok(Ok(Ok(done))) => Attempt::Done(Reached { node, commit, done }),
@@ -363,6 +390,10 @@ impl Driver {
     }
 }
 
-fn unreachable(tried: Vec<String>) -> ErrorKind {
-    ErrorKind::Unreachable { tried }
+fn not_connected(endpoint: &Endpoint, reason: &str, is_lasting: bool) -> NotConnected {
+    NotConnected { reason: format!("{}: {reason}", endpoint.addr()), is_lasting }
+}
+
+fn unreachable(tried: &[NotConnected]) -> ErrorKind {
+    ErrorKind::Unreachable { tried: tried.iter().map(|why| why.reason.clone()).collect() }
 }

@@ -27,7 +27,21 @@ enum Slot {
     Up(Arc<Connection>),
 }
 
-type Connected = Result<Arc<Connection>, String>;
+type Connected = Result<Arc<Connection>, NotConnected>;
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotConnected {
+    pub(crate) reason: String,
+    /// Whether it is no use to try again.
+    pub(crate) is_lasting: bool,
+}
+
+impl NotConnected {
+    fn for_now(reason: impl Into<String>) -> NotConnected {
+        NotConnected { reason: reason.into(), is_lasting: false }
+    }
+}
 
 /// What a connection needs besides its address.
 #[derive(Clone, Debug)]
@@ -77,8 +91,10 @@ impl Endpoint {
             }
         };
         match connected.wait_for(Option::is_some).await {
-            Ok(connected) => connected.clone().unwrap_or_else(|| Err("no outcome".to_owned())),
-            Err(_) => Err("stopped while connecting".to_owned()),
+            Ok(connected) => {
+                connected.clone().unwrap_or_else(|| Err(NotConnected::for_now("no outcome")))
+            }
+            Err(_) => Err(NotConnected::for_now("stopped while connecting")),
         }
     }
 
@@ -94,8 +110,10 @@ impl Endpoint {
         let opening = Connection::open(&self.addr, self.node(), dial.cluster.as_deref());
         let connected = match timeout(dial.timeout, opening).await {
             Ok(Ok(connection)) => Ok(Arc::new(connection)),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no hello within {:?}", dial.timeout)),
+            Ok(Err(error)) => {
+                Err(NotConnected { reason: error.to_string(), is_lasting: error.is_lasting() })
+            }
+            Err(_) => Err(NotConnected::for_now(format!("no hello within {:?}", dial.timeout))),
         };
         if let Ok(connection) = &connected {
             self.node.store(connection.node(), Ordering::Relaxed);

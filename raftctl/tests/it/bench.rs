@@ -8,7 +8,7 @@ use raftd::api::Done;
 use crate::command::{raftctl, raftctl_at, run};
 use crate::fake::{Act, FakeNode, Refusing, at, error};
 
-const SHORT: [&str; 7] = ["bench", "--warmup", "20ms", "--duration", "100ms", "--timeout", "20s"];
+const SHORT: [&str; 7] = ["bench", "--warmup", "20ms", "--duration", "1s", "--timeout", "20s"];
 
 fn node() -> FakeNode {
     FakeNode::start(1, |request| {
@@ -69,7 +69,7 @@ fn errors_are_counted_by_their_code() {
 #[test]
 fn cluster_that_does_not_work_exits_1() {
     let gone = Refusing::new();
-    let args = ["--endpoints", &gone.addr(), "--timeout", "200ms", "bench"];
+    let args = ["--endpoints", &gone.addr(), "--timeout", "1s", "bench"];
     run(&mut raftctl(&args)).exits(1).complains(&["the first write failed", "connection refused"]);
 }
 

@@ -106,9 +106,9 @@ fn mismatch_exits_1_and_shows_the_value() {
 #[test]
 fn hanging_node_exits_3_and_the_line_printed_gets_the_outcome() {
     let hung = FakeNode::start(1, |_| Act::Hang);
-    let args = ["--timeout", "300ms", "put", "it's", "a value"];
+    let args = ["--timeout", "2s", "put", "it's", "a value"];
     let run = run(&mut raftctl_at(&[&hung], &args)).exits(3).prints("").complains(&[
-        "error: no answer within 300ms",
+        "error: no answer within 2s",
         "may or may not",
         "--request-id ",
     ]);
@@ -117,7 +117,7 @@ fn hanging_node_exits_3_and_the_line_printed_gets_the_outcome() {
     assert!(hung.names().iter().all(|name| *name == hung.names()[0]));
     // Given to a shell - for a node that answers - it repeats the same write under the same name.
     let node = obliging();
-    let line = line.replace(&hung.addr(), &node.addr()).replace("300ms", "1m");
+    let line = line.replace(&hung.addr(), &node.addr()).replace(" 2s ", " 1m ");
     let again = Run::of(Command::new("sh").args(["-c", &line]).output().unwrap());
     again.exits(0).prints("ok (index 18)\n");
     assert_eq!(node.names(), hung.names()[..1]);
@@ -127,7 +127,7 @@ fn hanging_node_exits_3_and_the_line_printed_gets_the_outcome() {
 #[test]
 fn unknown_outcome_in_json_says_how_to_go_on() {
     let node = FakeNode::start(1, |_| Act::Close);
-    let args = ["--timeout", "300ms", "--output", "json", "incr", "k"];
+    let args = ["--timeout", "2s", "--output", "json", "incr", "k"];
     let run = run(&mut raftctl_at(&[&node], &args)).exits(3);
     let json = run.json();
     assert_eq!(json["error"]["definite"], false);
@@ -148,7 +148,7 @@ fn connection_lost_in_the_middle_is_repeated_under_the_same_name() {
 #[test]
 fn refused_connection_exits_1_and_names_the_remedy() {
     let gone = Refusing::new();
-    let args = ["--endpoints", &gone.addr(), "--timeout", "300ms", "put", "k", "v"];
+    let args = ["--endpoints", &gone.addr(), "--timeout", "1s", "put", "k", "v"];
     run(&mut raftctl(&args)).exits(1).complains(&[
         &gone.addr(),
         "connection refused",
@@ -159,7 +159,7 @@ fn refused_connection_exits_1_and_names_the_remedy() {
 #[test]
 fn read_that_hangs_exits_1() {
     let node = FakeNode::start(1, |_| Act::Hang);
-    let run = run(&mut raftctl_at(&[&node], &["--timeout", "200ms", "get", "k"])).exits(1);
+    let run = run(&mut raftctl_at(&[&node], &["--timeout", "1s", "get", "k"])).exits(1);
     assert!(!run.stderr.contains("may or may not"), "{}", run.stderr);
 }
 
@@ -170,7 +170,7 @@ fn given_request_id_is_used_and_its_outcome_not_guessed() {
     assert_eq!(node.names(), ["me@3:9"]);
     let gone = Refusing::new();
     let (addr, id) = (gone.addr(), "me@3:9");
-    let args = ["--endpoints", &addr, "--timeout", "200ms", "--request-id", id, "put", "k", "v"];
+    let args = ["--endpoints", &addr, "--timeout", "1s", "--request-id", id, "put", "k", "v"];
     // The attempt before this one may have done it.
     let run = run(&mut raftctl(&args)).exits(3);
     assert_eq!(run.stderr.matches("--request-id").count(), 1, "{}", run.stderr);
@@ -236,7 +236,7 @@ fn cluster_file_says_whom_to_talk_to() {
     run(raftctl(&["get", "k"]).env("RAFTCTL_CONFIG", path)).exits(0).prints("blue\n");
     // Whoever answers must be who the file says.
     assert!(node.hellos().iter().all(|hello| hello.contains("\"cluster\":\"demo\",\"node\":1")));
-    run(&mut raftctl(&["--config", path, "--cluster", "prod", "--timeout", "300ms", "get", "k"]))
+    run(&mut raftctl(&["--config", path, "--cluster", "prod", "--timeout", "1h", "get", "k"]))
         .exits(1)
         .complains(&["cluster \"demo\", not \"prod\""]);
     run(&mut raftctl(&["--config", path, "--node", "2", "get", "k"]))

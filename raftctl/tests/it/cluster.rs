@@ -202,7 +202,7 @@ fn inspect_reads_a_stopped_nodes_files_and_finds_damage() {
 #[test]
 fn bench_measures_a_real_cluster() {
     let Some(cluster) = Cluster::start(3) else { return };
-    let args = ["bench", "--duration", "300ms", "--warmup", "50ms", "--keys", "50"];
+    let args = ["bench", "--duration", "1s", "--warmup", "50ms", "--keys", "50"];
     for mix in ["put", "mixed"] {
         let json = cluster.json(&[&args[..], &["--mix", mix, "--target", "all"]].concat());
         assert!(json["operations"].as_u64().unwrap() > 0, "{json}");
