@@ -39,13 +39,17 @@ impl Directory {
         Directory { root: root.to_owned(), identity: identity.clone() }
     }
 
-    /// Reads whose the directory is.
+    /// A directory as it is, whoever owns it.
     pub(super) fn inspect(root: &Path) -> Result<Directory, Error> {
         let path = root.join("node.json");
-        let Some(NodeFile { cluster, node, .. }) = read_node_file(&path)? else {
-            return Err(Error::MissingIdentity { path });
-        };
-        Ok(Directory::new(root, &Identity { cluster, node }))
+        if let Some(NodeFile { cluster, node, .. }) = read_node_file(&path)? {
+            return Ok(Directory::new(root, &Identity { cluster, node }));
+        }
+        let nobody = Identity { cluster: String::new(), node: 0 };
+        if Directory::new(root, &nobody).list_segments()?.is_empty() {
+            return Err(Error::NoData { dir: root.to_owned() });
+        }
+        Err(Error::MissingIdentity { path })
     }
 
     pub(super) fn identity(&self) -> &Identity {

@@ -89,6 +89,12 @@ pub enum Error {
         /// Where `node.json` should be.
         path: PathBuf,
     },
+    /// Nothing to look at.
+    #[error("{dir} is no data directory: it has neither a node.json nor a log", dir = dir.display())]
+    NoData {
+        /// The directory, if it exists at all.
+        dir: PathBuf,
+    },
     /// A part of the log is gone, or all of it.
     #[error("{path} is missing: {REMEDY}", path = path.display())]
     MissingSegment {

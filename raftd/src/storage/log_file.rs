@@ -189,6 +189,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use raft_core::effects::{Record, Write};
 
@@ -213,7 +214,7 @@ mod tests {
         for seq in 1..=3 {
             writer.submit(hard_state(seq));
         }
-        let event = events.recv().unwrap();
+        let event = events.recv_timeout(Duration::from_mins(1)).unwrap();
         let WriterEvent::Failed(Error::Io { operation: "sync", path, .. }) = event else {
             panic!("a failed fsync is reported, not {event:?}");
         };

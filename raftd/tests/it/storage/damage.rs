@@ -8,7 +8,7 @@ use super::*;
 
 /// A directory with one segment: line 1 its start, 3 and 4 a batch, 6 to 8 another, 10 the last.
 fn three_batches() -> TempDir {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open(dir.path()).log;
     write(&mut log, vec![hard_state(1, Some(2)), put(1, 1, "a")]);
     write(&mut log, vec![put(2, 1, "b"), put(3, 1, "c"), put(4, 1, "d")]);
@@ -18,7 +18,7 @@ fn three_batches() -> TempDir {
 
 /// A directory with several closed segments.
 fn many_segments() -> TempDir {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open_with(dir.path(), TINY).unwrap().log;
     write(&mut log, vec![hard_state(1, None)]);
     for index in 1..40 {
@@ -72,7 +72,7 @@ fn damaged_byte_before_the_last_batch_is_refused_with_file_and_line() {
 /// A batch with damage that is not a lost sector is no torn write, be it the last one.
 #[test]
 fn damaged_byte_inside_the_last_batch_is_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open(dir.path()).log;
     write(&mut log, vec![hard_state(1, Some(2)), put(1, 1, "a"), put(2, 1, "b")]);
     drop(log);
@@ -93,7 +93,7 @@ fn damaged_byte_inside_the_last_batch_is_refused() {
 #[test]
 fn lost_sectors_before_the_last_batch_are_damage() {
     const SECTOR: usize = 512;
-    let origin = TempDir::new().unwrap();
+    let origin = scratch();
     let mut log = open(origin.path()).log;
     let file = segment(origin.path(), 1);
     write(&mut log, vec![hard_state(1, None), put(1, 1, "a")]);
@@ -137,7 +137,7 @@ fn intact_lines_that_cannot_follow_are_refused_by_reason() {
         ),
     ];
     for (records, expected) in cases {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         let mut log = open(dir.path()).log;
         write(&mut log, vec![hard_state(1, Some(2)), put(1, 1, "a")]);
         drop(log);
@@ -178,7 +178,7 @@ fn missing_segment_is_refused_by_name() {
     let origin = many_segments();
     let count = u64::try_from(fs::read_dir(origin.path().join("log")).unwrap().count()).unwrap();
     for number in 1..=count {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         copy(origin.path(), dir.path());
         fs::remove_file(segment(dir.path(), number)).unwrap();
         let refused = refusal(dir.path());
@@ -192,7 +192,7 @@ fn closed_segment_that_lost_its_end_is_refused() {
     let origin = many_segments();
     let whole = fs::read(segment(origin.path(), 2)).unwrap();
     for cut in [1, 2, 3, 100, whole.len() - 1, whole.len()] {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         copy(origin.path(), dir.path());
         edit(&segment(dir.path(), 2), |content| content.truncate(whole.len() - cut));
         let refused = refusal(dir.path());
@@ -200,7 +200,7 @@ fn closed_segment_that_lost_its_end_is_refused() {
         assert!(named.iter().any(|name| refused.contains(name)), "{cut} bytes less: {refused}");
     }
     // Whole batches less: only the next segment can tell.
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     copy(origin.path(), dir.path());
     let batch_end = whole[..whole.len() - 1].windows(2).rposition(|w| w == b"\n\n").unwrap() + 2;
     edit(&segment(dir.path(), 2), |content| content.truncate(batch_end));
@@ -229,7 +229,7 @@ fn newest_segment_without_its_first_line_is_refused() {
     let origin = many_segments();
     let newest = u64::try_from(fs::read_dir(origin.path().join("log")).unwrap().count()).unwrap();
     for content in [&b""[..], b"\n\n\n", &[0; 100], b"hello"] {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         copy(origin.path(), dir.path());
         fs::write(segment(dir.path(), newest), content).unwrap();
         let refused = refusal(dir.path());

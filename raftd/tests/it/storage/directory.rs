@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 
 fn used() -> TempDir {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open(dir.path()).log;
     write(&mut log, vec![hard_state(1, Some(2)), put(1, 1, "a")]);
     dir
@@ -27,7 +27,7 @@ fn directory_of_another_cluster_or_node_is_refused_with_both_names() {
 
 #[test]
 fn directory_in_use_is_refused_with_the_process_named() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let holder = open(dir.path());
     let refused = open_with(dir.path(), PLAIN).unwrap_err();
     assert!(matches!(refused, Error::InUse { .. }), "{refused}");
@@ -64,7 +64,7 @@ fn log_without_node_json_is_refused() {
 /// The first start may be cut short at each of its steps.
 #[test]
 fn directory_half_set_up_is_set_up_again() {
-    let origin = TempDir::new().unwrap();
+    let origin = scratch();
     drop(open(origin.path()));
     let first_line = fs::read(segment(origin.path(), 1)).unwrap();
     let half: [fn(&Path, &[u8]); 4] = [
@@ -81,7 +81,7 @@ fn directory_half_set_up_is_set_up_again() {
         },
     ];
     for (step, set_up) in half.into_iter().enumerate() {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         set_up(dir.path(), &first_line);
         let mut log = open(dir.path()).log;
         write(&mut log, vec![hard_state(1, None)]);
@@ -93,7 +93,7 @@ fn directory_half_set_up_is_set_up_again() {
 /// A process may die between publishing a segment and noting that there is one more.
 #[test]
 fn segment_that_node_json_does_not_know_yet_is_taken() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let options = Options { segment_bytes: 1, padding_bytes: 0 };
     let mut log = open_with(dir.path(), options).unwrap().log;
     write(&mut log, vec![hard_state(1, None)]);
@@ -130,7 +130,7 @@ fn node_json_that_is_not_understood_is_refused() {
 
 #[test]
 fn data_path_that_is_a_file_is_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let path = dir.path().join("data");
     fs::write(&path, "").unwrap();
     let refused = open_with(&path, PLAIN).unwrap_err().to_string();

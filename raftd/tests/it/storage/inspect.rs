@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 
 fn story() -> TempDir {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open(dir.path()).log;
     write(&mut log, vec![hard_state(1, Some(2)), put(1, 1, "a"), put(2, 1, "b")]);
     write(&mut log, vec![hard_state(3, None), Record::Truncate { from: 2 }, put(2, 3, "c")]);
@@ -66,7 +66,7 @@ fn inspection_of_a_damaged_log_says_what_the_start_would_say() {
 
 #[test]
 fn inspection_of_a_running_node_works() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open_with(dir.path(), TINY).unwrap().log;
     write(&mut log, vec![hard_state(1, None), put(1, 1, "a")]);
     let summary = inspect(dir.path()).unwrap().finish();
@@ -76,7 +76,14 @@ fn inspection_of_a_running_node_works() {
 
 #[test]
 fn inspection_of_anything_else_is_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
+    for path in [dir.path(), &dir.path().join("missing")] {
+        let refused = inspect(path).unwrap_err().to_string();
+        let expected = format!("{} is no data directory", path.display());
+        assert!(refused.contains(&expected), "{refused}");
+    }
+    let dir = story();
+    fs::remove_file(dir.path().join("node.json")).unwrap();
     let refused = inspect(dir.path()).unwrap_err().to_string();
-    assert!(refused.contains("node.json is missing"), "{refused}");
+    assert_eq!(refused, refusal(dir.path()));
 }

@@ -20,6 +20,13 @@ use raft_core::types::{Entry, EntryId, Index, NodeId, Payload, Term};
 use raftd::storage::{self, Error, Identity, LogFile, Opened, Options};
 use rand::Rng;
 use rand::rngs::SmallRng;
+use tempfile::TempDir;
+
+/// A directory in memory, where there is such a place: these tests sync thousands of times, and whether the disk obeys
+/// is not what they find out.
+fn scratch() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
 
 fn identity() -> Identity {
     Identity { cluster: "demo".into(), node: 1 }

@@ -2,7 +2,6 @@
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tempfile::TempDir;
 
 use super::*;
 
@@ -10,7 +9,7 @@ use super::*;
 fn log_reopened_at_any_time_holds_everything() {
     for seed in 0..40 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         let mut model = Model::default();
         for life in 0..6 {
             let Opened { recovered, mut log, torn } = open_with(dir.path(), TINY).unwrap();
@@ -30,7 +29,7 @@ fn log_reopened_at_any_time_holds_everything() {
 
 #[test]
 fn log_of_a_new_directory_is_empty() {
-    let parent = TempDir::new().unwrap();
+    let parent = scratch();
     let dir = parent.path().join("a/b");
     let opened = open(&dir);
     assert_eq!(Model::from(opened.recovered), Model::default());
@@ -40,7 +39,7 @@ fn log_of_a_new_directory_is_empty() {
 
 #[test]
 fn void_suffix_stays_in_the_file_and_out_of_the_log() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open(dir.path()).log;
     write(
         &mut log,
@@ -58,7 +57,7 @@ fn void_suffix_stays_in_the_file_and_out_of_the_log() {
 
 #[test]
 fn batches_are_paragraphs_of_text() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open(dir.path()).log;
     write(&mut log, vec![hard_state(1, Some(1)), put(1, 1, "a")]);
     write(&mut log, vec![put(2, 1, "line\nend")]);
@@ -82,7 +81,7 @@ fn batches_are_paragraphs_of_text() {
 
 #[test]
 fn padding_is_empty_lines_and_goes_when_the_log_is_closed() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let options = Options { segment_bytes: u64::MAX, padding_bytes: 4096 };
     let file = segment(dir.path(), 1);
     let mut log = open_with(dir.path(), options).unwrap().log;
@@ -106,7 +105,7 @@ fn padding_is_empty_lines_and_goes_when_the_log_is_closed() {
 /// A batch is cut at each of its bytes, in each way a crash may leave the rest of the file.
 #[test]
 fn log_cut_at_every_byte_of_the_last_record_keeps_the_rest() {
-    let origin = TempDir::new().unwrap();
+    let origin = scratch();
     let mut log = open(origin.path()).log;
     write(&mut log, vec![hard_state(1, None), put(1, 1, "a"), put(2, 1, "b")]);
     let start = fs::read(segment(origin.path(), 1)).unwrap().len();
@@ -117,7 +116,7 @@ fn log_cut_at_every_byte_of_the_last_record_keeps_the_rest() {
     for cut in start..=whole.len() {
         for fill in [&[][..], &[b'\n'; 700], &[0; 700]] {
             let case = format!("cut at byte {cut}, then {} times {:?}", fill.len(), fill.first());
-            let dir = TempDir::new().unwrap();
+            let dir = scratch();
             copy(origin.path(), dir.path());
             let mut content = whole[..cut].to_vec();
             content.extend_from_slice(fill);
@@ -156,7 +155,7 @@ fn log_cut_at_every_byte_of_the_last_record_keeps_the_rest() {
 #[test]
 fn batch_with_lost_sectors_is_cut_at_the_first() {
     const SECTOR: usize = 512;
-    let origin = TempDir::new().unwrap();
+    let origin = scratch();
     let mut log = open(origin.path()).log;
     write(&mut log, vec![hard_state(1, None), put(1, 1, "a")]);
     write(&mut log, vec![put(2, 1, "b")]);
@@ -178,7 +177,7 @@ fn batch_with_lost_sectors_is_cut_at_the_first() {
                 content[range].fill(old);
             }
         }
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         copy(origin.path(), dir.path());
         fs::write(segment(dir.path(), 1), &content).unwrap();
         let Opened { recovered, mut log, .. } = open(dir.path());

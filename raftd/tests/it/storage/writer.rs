@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use raft_core::effects::WriteSeq;
 use raftd::storage::{Writer, WriterEvent};
-use tempfile::TempDir;
 
 use super::*;
 
@@ -36,7 +35,7 @@ pub(super) fn put_write(seq: WriteSeq, value: &str) -> Write {
 
 #[test]
 fn writer_reports_writes_in_order_and_loses_none() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open_with(dir.path(), TINY).unwrap().log;
     write(&mut log, vec![hard_state(1, None)]);
     let (writer, events) = spawn(log);
@@ -64,7 +63,7 @@ fn writer_reports_writes_in_order_and_loses_none() {
 
 #[test]
 fn writer_batches_what_waits_for_the_disk() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut log = open(dir.path()).log;
     write(&mut log, vec![hard_state(1, None)]);
     let (hold, held) = mpsc::channel::<()>();
@@ -89,7 +88,7 @@ fn writer_batches_what_waits_for_the_disk() {
 
 #[test]
 fn writer_closed_releases_the_directory() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (writer, _events) = spawn(open(dir.path()).log);
     writer.close();
     open(dir.path());
