@@ -12,3 +12,4 @@ mod readme;
 mod report;
 mod run;
 mod support;
+mod traffic;

@@ -99,6 +99,29 @@ fn canary_is_rejected_which_passes_in_a_series_only() {
 }
 
 #[test]
+fn canary_that_is_not_rejected_is_a_harness_failure() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let scenario = results.path().join("blind-canary.toml");
+    let canary = include_str!("../../../workloads/stale-canary.toml");
+    let harmless = canary.replace("consistency = \"stale\"", "consistency = \"linearizable\"");
+    assert_ne!(canary, harmless);
+    fs::write(&scenario, harmless.replace("name = \"stale-canary\"", "name = \"blind-canary\""))
+        .unwrap();
+    harness()
+        .arg("run")
+        .arg(&scenario)
+        .args(CALM)
+        .arg("--raftd")
+        .arg(raftd())
+        .arg("--results")
+        .arg(results.path())
+        .assert()
+        .code(3)
+        .stdout(contains("VALID").and(contains("the bench is blind")));
+}
+
+#[test]
 fn fail_fast_ends_a_run_at_its_first_anomaly() {
     let _alone = one_cluster_at_a_time();
     let results = tempfile::tempdir().unwrap();
@@ -157,8 +180,8 @@ fn daemon_that_does_not_start_is_a_harness_failure() {
     assert_eq!(processes_about(results.path()), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn cluster_serves_until_interrupted_and_leaves_nothing() {
+#[test]
+fn cluster_serves_until_interrupted_and_leaves_nothing() {
     let _alone = one_cluster_at_a_time();
     let mut cluster = Command::new(env!("CARGO_BIN_EXE_harness"))
         .args(["cluster", "--nodes", "3", "--raftd"])
@@ -176,10 +199,13 @@ async fn cluster_serves_until_interrupted_and_leaves_nothing() {
         endpoints.strip_suffix(" status").unwrap().split(',').map(Endpoint::at).collect();
     assert_eq!(endpoints.len(), 3);
 
-    let client = Client::new(Options::new(endpoints)).unwrap();
-    client.put("colour", "blue").await.unwrap();
-    let answer = client.get("colour", Consistency::Linearizable).await.unwrap();
-    assert_eq!(answer.value.as_deref(), Some("blue"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = Client::new(Options::new(endpoints)).unwrap();
+        client.put("colour", "blue").await.unwrap();
+        let answer = client.get("colour", Consistency::Linearizable).await.unwrap();
+        assert_eq!(answer.value.as_deref(), Some("blue"));
+    });
 
     kill(Pid::from_raw(cluster.id().try_into().unwrap()), Signal::SIGINT).unwrap();
     assert_eq!(cluster.wait().unwrap().code(), Some(0));
