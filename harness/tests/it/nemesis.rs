@@ -1,0 +1,110 @@
+//! Faults against the daemon itself: every kind must prove that it bit, and leave a cluster that works.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness::cluster::{Cluster, Event, Options, Status, View};
+use harness::nemesis::schedule::{self, plan};
+use harness::nemesis::{Kind, Nemesis};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+
+use crate::cluster::drain;
+use crate::support::{one_cluster_at_a_time, raftd};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Room for one round of all kinds, and to try again what did not bite at once.
+const TIME_LIMIT: Duration = Duration::from_secs(12);
+
+/// A client that asks one node how it is, again and again, and comes back when it is thrown out.
+async fn ask_for_ever(address: SocketAddr) {
+    let mut ticks = interval(Duration::from_millis(20));
+    loop {
+        ticks.tick().await;
+        if let Ok(mut stream) = TcpStream::connect(address).await {
+            let (reader, mut writer) = stream.split();
+            let mut lines = BufReader::new(reader).lines();
+            let mut say = "{\"hello\":{\"protocol\":1}}\n";
+            while writer.write_all(say.as_bytes()).await.is_ok() {
+                let answer = timeout(Duration::from_millis(200), lines.next_line()).await;
+                if !matches!(answer, Ok(Ok(Some(_)))) {
+                    break;
+                }
+                say = "{\"tag\":1,\"op\":\"status\"}\n";
+                ticks.tick().await;
+            }
+        }
+    }
+}
+
+/// All nodes run, and one of them leads.
+fn works(view: &View) -> Result<(), String> {
+    let up = view.with_status(Status::Up).len();
+    if up == view.nodes.len() && view.leader().is_some() { Ok(()) } else { Err(view.to_string()) }
+}
+
+fn faults_that_bit(events: &[Event]) -> BTreeMap<&'static str, u64> {
+    let mut bit: BTreeMap<&'static str, u64> =
+        Kind::ALL.iter().map(|kind| (kind.name(), 0)).collect();
+    for event in events {
+        if let Event::Fault { f, fault } = event {
+            *bit.get_mut(f).unwrap() += u64::from(fault.proof > 0);
+        }
+    }
+    bit
+}
+
+#[test]
+fn every_kind_of_fault_bites_and_the_cluster_works_again() {
+    let _alone = one_cluster_at_a_time();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let (recorder, mut events) = unbounded_channel();
+        let recorder = Arc::new(recorder);
+        let options = Options {
+            supervisor: Some(env!("CARGO_BIN_EXE_harness").into()),
+            ..Options::new(raftd(), 5, dir.path())
+        };
+        let cluster = Arc::new(Cluster::start(&options, recorder.clone()).await.unwrap());
+        let mut clients = JoinSet::new();
+        for (_, address) in cluster.client_endpoints() {
+            clients.spawn(ask_for_ever(address));
+        }
+        cluster.wait_until("a leader", DEADLINE, works).await.unwrap();
+
+        let nemesis = Nemesis::new(Arc::clone(&cluster), recorder);
+        let schedule = plan(&schedule::Options::new(Kind::ALL.to_vec(), 1, 5, TIME_LIMIT));
+        let (_keep, stop) = watch::channel(false);
+        nemesis.run(&schedule, stop).await;
+        nemesis.heal_all().await.unwrap();
+        cluster.wait_until("a leader again", DEADLINE, works).await.unwrap();
+
+        let exits = cluster.shutdown().await.unwrap();
+        assert!(exits.len() == 5 && exits.values().all(|exit| exit.expected), "{exits:?}");
+        assert!(cluster.is_clean());
+        let events = drain(&mut events);
+        let bit = faults_that_bit(&events);
+        assert!(bit.values().all(|times| *times > 0), "{bit:?} of {events:#?}");
+        let odd = |event: &&Event| match event {
+            Event::Panic { .. } => true,
+            Event::Exit { exit, .. } => !exit.expected,
+            Event::Start { .. } | Event::Role { .. } | Event::Fault { .. } => false,
+        };
+        assert_eq!(events.iter().filter(odd).collect::<Vec<_>>(), Vec::<&Event>::new());
+        if std::env::var_os("SHOW").is_some() {
+            for event in &events {
+                println!("{} {} {}", event.process(), event.f(), event.value());
+            }
+        }
+    });
+}
