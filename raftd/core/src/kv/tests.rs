@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::{Command, Limits, Op, Output, Refusal, RequestId, Store, Written};
+use crate::tests::seeds;
 use crate::types::Index;
 
 const ROOMY: Limits =
@@ -323,28 +324,11 @@ fn naive(
 }
 
 /// Random clients against two stores and a reference that remembers every request for ever.
-#[expect(clippy::disallowed_methods, reason = "a seed to repeat is given from outside")]
 #[test]
 fn random_requests_with_retries_are_applied_at_most_once() {
-    let seeds = match std::env::var("RAFT_SEED") {
-        Ok(seed) => {
-            let seed: u64 = seed.parse().expect("RAFT_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..300,
-    };
     let mut seen = Seen::default();
-    for seed in seeds.clone() {
-        let run = std::panic::catch_unwind(|| run_random_requests(seed));
-        match run {
-            Ok(one) => seen.add(one),
-            Err(panic) => {
-                eprintln!("reproduce: RAFT_SEED={seed} cargo test -p raft-core random_requests");
-                std::panic::resume_unwind(panic);
-            }
-        }
-    }
-    if seeds.clone().count() > 1 {
+    let count = seeds::for_each("random_requests", 300, |seed| seen.add(run_random_requests(seed)));
+    if count >= 300 {
         assert!(seen.applied > 10_000 && seen.repeated > 3_000, "{seen:?}");
         assert!(seen.expired > 3_000 && seen.evicted > 1_000, "{seen:?}");
     }

@@ -4,21 +4,20 @@
 //! What must never happen is checked after every step by [`super::safety`]; here, what must happen in the end: once
 //! the faults stop, everything asked for is answered, every acknowledged token is there once, and none twice.
 //!
-//! | variable | meaning |
-//! |---|---|
-//! | `RAFT_SEED=N` | run this seed alone, and print what happens |
-//! | `RAFT_SEEDS=N` | run the seeds 0 to N-1 |
+//! `RAFT_SEED=N` runs one schedule and prints what happens, `RAFT_SEEDS=N` runs as many as wanted (see [`seeds`]).
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use rand::rngs::SmallRng;
 use rand::seq::IteratorRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::cluster::{Cluster, options};
+use super::seeds;
 use crate::effects::{Answer, Outcome, Role, Token};
 use crate::kv::{Command, Op, Refusal, RequestId};
+use crate::message::Envelope;
 use crate::node::{Input, Node, Options};
 use crate::types::{Index, NodeId, Time};
 
@@ -27,38 +26,21 @@ const SEEDS: u64 = if cfg!(debug_assertions) { 3_000 } else { 20_000 };
 
 const KEYS: [&str; 2] = ["x", "y"];
 
-#[expect(clippy::disallowed_methods, reason = "a seed to repeat is given from outside")]
 #[test]
 fn random_schedules_break_no_promise() {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
-    if let Some(seed) = number("RAFT_SEED") {
-        let mut run = Run::new(seed);
-        run.cluster.trace = Some(Vec::new());
-        let result = catch_unwind(AssertUnwindSafe(|| run.play()));
-        eprintln!("{}", run.cluster.trace.take().unwrap_or_default().join("\n"));
-        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        return;
-    }
-    let seeds = number("RAFT_SEEDS").unwrap_or(SEEDS);
     let mut seen = Seen::default();
-    for seed in 0..seeds {
-        let result = catch_unwind(|| {
-            let mut run = Run::new(seed);
-            run.play();
-            run.seen
-        });
-        match result {
-            Ok(one) => seen.add(&one),
-            Err(panic) => {
-                let release = if cfg!(debug_assertions) { "" } else { "--release " };
-                eprintln!("seed {seed} failed; reproduce:");
-                eprintln!("RAFT_SEED={seed} cargo test {release}-p raft-core random_schedules");
-                std::panic::resume_unwind(panic);
-            }
+    let count = seeds::for_each("random_schedules", SEEDS, |seed| {
+        let mut run = Run::new(seed);
+        run.cluster.trace = seeds::only().map(|_| Vec::new());
+        let result = catch_unwind(AssertUnwindSafe(|| run.play()));
+        for line in run.cluster.trace.take().unwrap_or_default() {
+            eprintln!("{line}");
         }
-    }
-    eprintln!("{seeds} schedules: {seen:?}");
-    seen.check_coverage(seeds);
+        result.unwrap_or_else(|panic| resume_unwind(panic));
+        seen.add(&run.seen);
+    });
+    eprintln!("{count} schedules: {seen:?}");
+    seen.check_coverage(count);
 }
 
 /// What happened; a test in which nothing happens proves nothing.
@@ -90,12 +72,13 @@ impl Seen {
         }
     }
 
-    const EXPECTED: [&str; 12] = [
+    const EXPECTED: [&str; 13] = [
         "answers given to a retry",
         "crashes",
         "crashes that lose records",
         "cuts",
         "duplicates",
+        "held up",
         "leadership lost",
         "overloaded",
         "reads at followers",
@@ -109,11 +92,13 @@ impl Seen {
 /// How likely things are in one schedule: no two seeds dwell on the same.
 #[derive(Debug)]
 struct Weights {
-    actions: [(Action, u32); 9],
+    actions: [(Action, u32); 10],
     /// A follower that is woken waits no more and campaigns.
     campaign: f64,
     lose: f64,
     duplicate: f64,
+    /// Messages are held up for long, until everybody has moved on.
+    hold: f64,
     /// The oldest message is next, rather than any.
     in_order: f64,
 }
@@ -121,6 +106,7 @@ struct Weights {
 #[derive(Clone, Copy, Debug)]
 enum Action {
     Deliver,
+    Release,
     Sync,
     Wake,
     Propose,
@@ -136,6 +122,7 @@ impl Weights {
         let mut up_to = |max: u32| rng.random_range(0..=max);
         let actions = [
             (Action::Deliver, 100 + up_to(200)),
+            (Action::Release, up_to(4)),
             (Action::Sync, 20 + up_to(100)),
             (Action::Wake, 5 + up_to(30)),
             (Action::Propose, 5 + up_to(40)),
@@ -150,6 +137,7 @@ impl Weights {
             campaign: rng.random_range(0.02..0.5),
             lose: if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.3) },
             duplicate: if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.2) },
+            hold: if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.1) },
             in_order: if rng.random_bool(0.3) { 1.0 } else { rng.random_range(0.0..1.0) },
         }
     }
@@ -160,7 +148,8 @@ impl Weights {
             let idle = match action {
                 Action::Deliver => cluster.network.is_empty(),
                 Action::Sync => !cluster.ids().any(|id| cluster.member(id).disk.is_dirty()),
-                Action::Wake
+                Action::Release
+                | Action::Wake
                 | Action::Propose
                 | Action::Read
                 | Action::Crash
@@ -187,6 +176,8 @@ struct Run {
     rng: SmallRng,
     weights: Weights,
     cluster: Cluster,
+    /// Messages that are held up.
+    held: Vec<Envelope>,
     clients: Vec<Client>,
     /// Which write a token stands for, and whether the request was made before.
     writes: BTreeMap<Token, (RequestId, bool)>,
@@ -233,6 +224,7 @@ impl Run {
             clients: clients.collect(),
             rng,
             cluster: Cluster::new(options),
+            held: Vec::new(),
             writes: BTreeMap::new(),
             reads: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -259,6 +251,7 @@ impl Run {
     fn act(&mut self, action: Action) {
         match action {
             Action::Deliver => self.deliver(),
+            Action::Release => self.release(),
             Action::Sync => {
                 let dirty = self.any_node(|cluster, id| cluster.member(id).disk.is_dirty());
                 if let Some(id) = dirty {
@@ -320,6 +313,12 @@ impl Run {
             self.cluster.network.remove(first);
             return;
         }
+        if self.rng.random_bool(self.weights.hold) {
+            let envelope = self.cluster.network.remove(first);
+            self.held.push(envelope);
+            self.seen.count("held up");
+            return;
+        }
         if self.rng.random_bool(self.weights.duplicate) {
             let again = self.cluster.network[first].clone();
             self.cluster.network.push(again);
@@ -334,6 +333,15 @@ impl Run {
             batch.push(self.cluster.network.remove(at));
         }
         self.cluster.receive(to, batch);
+    }
+
+    /// Something that everyone has forgotten arrives.
+    fn release(&mut self) {
+        if !self.held.is_empty() {
+            let at = self.rng.random_range(0..self.held.len());
+            let envelope = self.held.swap_remove(at);
+            self.cluster.receive(envelope.to, vec![envelope]);
+        }
     }
 
     fn pick(&mut self) -> usize {
@@ -474,6 +482,7 @@ impl Run {
     /// The faults stop. Within a bounded time everything is answered, and all nodes agree.
     fn recover(&mut self) {
         self.cluster.heal();
+        self.cluster.network.append(&mut self.held);
         for id in self.cluster.ids() {
             if self.cluster.node(id).is_none() {
                 self.cluster.restart(id);

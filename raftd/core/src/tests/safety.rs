@@ -253,7 +253,14 @@ impl Safety {
         if became_leader {
             self.on_leader(view, log);
         }
-        let commit_before = self.views[slot].as_ref().map_or(0, |before| before.commit);
+        let before = self.views[slot].as_ref();
+        let commit_before = before.map_or(0, |before| before.commit);
+        let led = before.is_some_and(|it| (it.role, it.term) == (Role::Leader, view.term));
+        if led && view.role == Role::Leader && view.commit > commit_before {
+            // Figure 3.7 of the thesis: older entries are committed along with one of the leader's own.
+            let entry = &log.log[position(view.commit)];
+            assert_eq!(entry.id.term, view.term, "n{id} commits by counting {}", entry.id);
+        }
         for index in commit_before + 1..=view.commit {
             self.on_committed(id, &log.log[position(index)], disks.clone());
         }
