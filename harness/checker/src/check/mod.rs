@@ -35,7 +35,7 @@ pub struct Options<'a> {
 impl Default for Options<'_> {
     fn default() -> Self {
         Options {
-            configurations_max: 10_000_000,
+            configurations_max: 2_000_000,
             memory_bytes_max: 1 << 30,
             violations_max: 20,
             cancelled: None,
@@ -77,7 +77,7 @@ fn on_operations(
 ) -> Vec<Check> {
     let found: Vec<_> = keys.iter().map(stale_reads::find::find).collect();
     vec![
-        linearizable::check(history, keys, options),
+        linearizable::check(history, keys, &found, options),
         stale_reads::check(history, keys, &found, cluster, options),
         exactly_once::check(history, keys, &found, cluster, options),
         coverage::check(history, keys, cluster, counts),

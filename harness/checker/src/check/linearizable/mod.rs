@@ -2,6 +2,7 @@
 //! that ended before another began comes first? A history is linearizable exactly if all its keys are (P-composition).
 
 mod ahead;
+mod configuration;
 mod explain;
 mod problem;
 mod reduce;
@@ -10,9 +11,10 @@ mod search;
 use serde_json::{Value, json};
 
 use self::problem::{Part, Problem};
-use self::search::{Budget, Effort, Found, Limit, search};
+use self::search::{Answer, Budget, Effort, Limit, search};
 use super::Options;
 use super::keys::KeyOps;
+use super::stale_reads::find::{Found, Stale};
 use super::text::{self, Words};
 use crate::history::History;
 use crate::results::{Check, Verdict, Violation};
@@ -26,30 +28,35 @@ const NAMED_MAX: usize = 50;
 /// What became of the keys.
 #[derive(Default)]
 struct Tally<'c, 'h> {
-    blocked: Vec<&'c KeyOps<'h>>,
+    blocked: Vec<(&'c KeyOps<'h>, &'c [Stale])>,
     undecided: Vec<(String, usize, Limit)>,
     configurations: u64,
     frontier_max: usize,
 }
 
-pub(super) fn check(history: &History, keys: &[KeyOps<'_>], options: &Options<'_>) -> Check {
+pub(super) fn check(
+    history: &History,
+    keys: &[KeyOps<'_>],
+    found: &[Found],
+    options: &Options<'_>,
+) -> Check {
     let budget = Budget {
         configurations: options.configurations_max,
         memory_bytes_max: options.memory_bytes_max,
         cancelled: options.cancelled,
     };
     let mut tally = Tally::default();
-    for key in keys {
+    for (key, found) in keys.iter().zip(found) {
         let problem = Problem::new(key, &Part::whole(key));
-        let (found, effort) = search(&problem, &budget);
-        tally.add(key, &found, effort);
+        let (answer, effort) = search(&problem, &budget);
+        tally.add(key, &found.stale, &answer, effort);
     }
     let violations: Vec<Violation> = tally
         .blocked
         .iter()
         .take(options.violations_max)
-        .map(|&key| {
-            let core = reduce::reduce(key, &budget, REDUCTION_WORK_MAX);
+        .map(|&(key, stale)| {
+            let core = reduce::reduce(key, stale, &budget, REDUCTION_WORK_MAX);
             explain::violation(Words { history, key }, core.as_ref())
         })
         .collect();
@@ -63,13 +70,13 @@ pub(super) fn check(history: &History, keys: &[KeyOps<'_>], options: &Options<'_
 }
 
 impl<'c, 'h> Tally<'c, 'h> {
-    fn add(&mut self, key: &'c KeyOps<'h>, found: &Found, effort: Effort) {
+    fn add(&mut self, key: &'c KeyOps<'h>, stale: &'c [Stale], answer: &Answer, effort: Effort) {
         self.configurations += effort.configurations;
         self.frontier_max = self.frontier_max.max(effort.frontier_max);
-        match *found {
-            Found::Linearizable => {}
-            Found::Blocked { .. } => self.blocked.push(key),
-            Found::GaveUp { position, limit } => {
+        match *answer {
+            Answer::Linearizable => {}
+            Answer::Blocked { .. } => self.blocked.push((key, stale)),
+            Answer::GaveUp { position, limit } => {
                 self.undecided.push((key.key.unwrap_or("").to_owned(), position, limit));
             }
         }
@@ -86,7 +93,7 @@ impl<'c, 'h> Tally<'c, 'h> {
     }
 
     fn summary(&self, history: &History, keys: &[KeyOps<'_>]) -> String {
-        if let Some(first) = self.blocked.first() {
+        if let Some((first, _)) = self.blocked.first() {
             return format!(
                 "{} of {} not linearizable, the first is {}.",
                 text::number(self.blocked.len()),
@@ -122,7 +129,7 @@ impl<'c, 'h> Tally<'c, 'h> {
             })
             .collect();
         let named: Vec<Option<&str>> =
-            self.blocked.iter().take(NAMED_MAX).map(|key| key.key).collect();
+            self.blocked.iter().take(NAMED_MAX).map(|(key, _)| key.key).collect();
         json!({
             "keys": keys.len(),
             "keys_not_linearizable": self.blocked.len(),

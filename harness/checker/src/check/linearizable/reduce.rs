@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::problem::{Part, Problem};
-use super::search::{Budget, Found, search};
+use super::search::{Answer, Budget, search};
 use crate::check::keys::{Action, KeyOps, NEVER, Op, Seen, Word};
+use crate::check::stale_reads::find::Stale;
 use crate::model::Model;
 use crate::model::object::State;
 
@@ -28,9 +29,19 @@ pub(super) struct Core {
     pub(super) states: Vec<State>,
 }
 
-/// Reduces as far as `work` allows: events walked through plus configurations explored.
-pub(super) fn reduce(key: &KeyOps<'_>, budget: &Budget<'_>, work: u64) -> Option<Core> {
+/// Reduces as far as `work` allows: events walked through plus configurations explored. If there are stale reads, the
+/// first of them is tried before all else.
+pub(super) fn reduce(
+    key: &KeyOps<'_>,
+    stale: &[Stale],
+    budget: &Budget<'_>,
+    work: u64,
+) -> Option<Core> {
     let mut reducer = Reducer { key, budget: *budget, work };
+    if let Some(mut core) = stale.first().and_then(|stale| reducer.stale_read(stale)) {
+        reducer.thin_out(&mut core);
+        return Some(core);
+    }
     let mut core = reducer.blocked(Part::whole(key))?;
     reducer.shorten(&mut core);
     core.part.ids.retain(|&id| key.ops[id].call < core.part.cut);
@@ -52,11 +63,30 @@ impl Reducer<'_, '_> {
         let events = u64::try_from(part.ids.len() + problem.moments.len()).unwrap_or(u64::MAX);
         self.work = self.work.saturating_sub(events + effort.configurations);
         match found {
-            Found::Blocked { step, states } => {
+            Answer::Blocked { step, states } => {
                 Some(Core { part, blocked: problem.steps[step].id, states })
             }
-            Found::Linearizable | Found::GaveUp { .. } => None,
+            Answer::Linearizable | Answer::GaveUp { .. } => None,
         }
+    }
+
+    /// The operations that prove a read to be stale, if all others may be left out.
+    fn stale_read(&mut self, stale: &Stale) -> Option<Core> {
+        let old = stale.old.iter().flat_map(|old| [old.write, old.proof]);
+        let ids: BTreeSet<usize> =
+            old.chain([stale.missed.write, stale.missed.proof, stale.read]).collect();
+        let ids: Vec<usize> = ids.into_iter().collect();
+        let ops = &self.key.ops;
+        let looked_at: BTreeSet<Word> = ids.iter().filter_map(|&id| looks_at(&ops[id])).collect();
+        let left_out = ops.iter().enumerate().filter(|(id, _)| ids.binary_search(id).is_err());
+        let sound = match self.key.model {
+            Model::Register | Model::CasRegister => {
+                left_out.filter_map(|(_, op)| op.writes()).all(|value| !looked_at.contains(&value))
+            }
+            Model::Append => true,
+            Model::Counter => false,
+        };
+        if sound { self.blocked(Part { ids, cut: NEVER }) } else { None }
     }
 
     /// The shortest prefix that will do: by bisection, as with a prefix all longer ones will do.

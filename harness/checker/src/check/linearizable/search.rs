@@ -22,15 +22,19 @@
 //!    happen right before, together with the open reads of it. (Whoever does them later may leave them out there: until
 //!    the next write, nothing looks at their value.)
 //! 4. *Dead ends* ([`Ahead`]): a state is not left while it is needed later on and cannot come back.
+//! 5. *Spare what need not have happened*: a configuration is dropped if another one has the same state, has done the same
+//!    operations of known outcome, and only some of the others. (What is open for ever can still be done whenever the other
+//!    one has to.)
 
 use super::ahead::{Ahead, never_made};
+use super::configuration::{Configuration, Known, Mask};
 use super::problem::{Moment, Problem};
 use crate::model::Model;
 use crate::model::object::{FastMap, FastSet, START, State, Step, UNSEEN};
 
-/// What the search found.
+/// What the search says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum Answer {
     /// An order exists.
     Linearizable,
     /// No order exists for the events up to the return of this step, if later ones are to fit as well.
@@ -78,57 +82,17 @@ pub(super) struct Effort {
 const OPEN_MAX: usize = 64 * 64;
 
 /// Looks for an order.
-pub(super) fn search(problem: &Problem, budget: &Budget<'_>) -> (Found, Effort) {
+pub(super) fn search(problem: &Problem, budget: &Budget<'_>) -> (Answer, Effort) {
     if let Some(step) = never_made(problem) {
-        return (Found::Blocked { step, states: Vec::new() }, Effort::default());
+        return (Answer::Blocked { step, states: Vec::new() }, Effort::default());
     }
     match problem.open_max() {
         0..=64 => Search::<1>::new(problem, budget).run(),
         65..=128 => Search::<2>::new(problem, budget).run(),
         129..=512 => Search::<8>::new(problem, budget).run(),
         513..=OPEN_MAX => Search::<64>::new(problem, budget).run(),
-        _ => (Found::GaveUp { position: 0, limit: Limit::Open }, Effort::default()),
+        _ => (Answer::GaveUp { position: 0, limit: Limit::Open }, Effort::default()),
     }
-}
-
-/// Slots of open operations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Mask<const W: usize>([u64; W]);
-
-impl<const W: usize> Mask<W> {
-    const EMPTY: Mask<W> = Mask([0; W]);
-
-    fn has(&self, slot: usize) -> bool {
-        self.0[slot / 64] & (1 << (slot % 64)) != 0
-    }
-
-    fn set(&mut self, slot: usize) {
-        self.0[slot / 64] |= 1 << (slot % 64);
-    }
-
-    fn clear(&mut self, slot: usize) {
-        self.0[slot / 64] &= !(1 << (slot % 64));
-    }
-
-    fn add(&mut self, other: &Mask<W>) {
-        for (word, other) in self.0.iter_mut().zip(other.0) {
-            *word |= other;
-        }
-    }
-
-    fn keep(&mut self, other: &Mask<W>) {
-        for (word, other) in self.0.iter_mut().zip(other.0) {
-            *word &= other;
-        }
-    }
-}
-
-/// One way things may stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Configuration<const W: usize> {
-    state: State,
-    /// Of the open operations, those that are done.
-    done: Mask<W>,
 }
 
 /// An operation under way.
@@ -173,13 +137,13 @@ impl<'p, const W: usize> Search<'p, W> {
         }
     }
 
-    fn run(mut self) -> (Found, Effort) {
+    fn run(mut self) -> (Answer, Effort) {
         let found =
-            self.walk().unwrap_or_else(|limit| Found::GaveUp { position: self.position, limit });
+            self.walk().unwrap_or_else(|limit| Answer::GaveUp { position: self.position, limit });
         (found, self.effort)
     }
 
-    fn walk(&mut self) -> Result<Found, Limit> {
+    fn walk(&mut self) -> Result<Answer, Limit> {
         for (count, &(position, moment)) in self.problem.moments.iter().enumerate() {
             if count.is_multiple_of(1024)
                 && self.budget.cancelled.is_some_and(|cancelled| cancelled())
@@ -190,13 +154,13 @@ impl<'p, const W: usize> Search<'p, W> {
                 Moment::Call(number) => self.call(number),
                 Moment::Return(number) => {
                     if let Some(states) = self.return_of(number)? {
-                        return Ok(Found::Blocked { step: number, states });
+                        return Ok(Answer::Blocked { step: number, states });
                     }
                 }
             }
             self.position = position;
         }
-        Ok(Found::Linearizable)
+        Ok(Answer::Linearizable)
     }
 
     fn call(&mut self, number: usize) {
@@ -236,21 +200,33 @@ impl<'p, const W: usize> Search<'p, W> {
                 return Ok(Some(states));
             }
         }
-        self.effort.frontier_max = self.effort.frontier_max.max(self.frontier.len());
         self.close(place);
         if self.open.iter().any(|open| !open.certain) {
+            self.spare_optional();
             self.close_settled();
         }
+        self.effort.frontier_max = self.effort.frontier_max.max(self.frontier.len());
         Ok(None)
     }
 
     /// Extends `todo` until `target` is done, and puts the results into the frontier. Returns the states met on the way.
     fn extend(&mut self, todo: Vec<Configuration<W>>, target: usize) -> Result<Vec<State>, Limit> {
         let silent = self.silent_writes();
-        let mut known: FastSet<Configuration<W>> = self.frontier.iter().copied().collect();
         let mut states: Vec<State> = todo.iter().map(|configuration| configuration.state).collect();
-        let mut todo = todo;
-        while let Some(configuration) = todo.pop() {
+        let mut known = Known::new(self.optional());
+        let mut by_cost = Vec::new();
+        for configuration in self.frontier.iter().chain(&todo) {
+            known.insert(*configuration);
+        }
+        for configuration in todo {
+            enqueue(&mut by_cost, &known, configuration);
+        }
+        let mut cost = 0;
+        while cost < by_cost.len() {
+            let Some(configuration) = by_cost[cost].pop() else {
+                cost += 1;
+                continue;
+            };
             for open in &self.open {
                 let Some(next) = self.next(&configuration, open, &silent) else { continue };
                 if !known.insert(next) {
@@ -262,7 +238,7 @@ impl<'p, const W: usize> Search<'p, W> {
                 if next.done.has(target) {
                     self.frontier.push(next);
                 } else {
-                    todo.push(next);
+                    enqueue(&mut by_cost, &known, next);
                 }
             }
         }
@@ -287,7 +263,8 @@ impl<'p, const W: usize> Search<'p, W> {
         if matches!(open.step, Step::Set(_)) {
             done.add(silent);
         }
-        for other in &self.open {
+        // By deadline: the certain ones come first.
+        for other in self.open.iter().take_while(|other| other.certain) {
             if is_done_at_once(other.step, state) {
                 done.set(other.slot);
             }
@@ -328,6 +305,25 @@ impl<'p, const W: usize> Search<'p, W> {
             }
         }
         silent
+    }
+
+    /// Slots of open operations that need not have happened.
+    fn optional(&self) -> Mask<W> {
+        let mut optional = Mask::EMPTY;
+        for open in self.open.iter().filter(|open| !open.certain) {
+            optional.set(open.slot);
+        }
+        optional
+    }
+
+    /// Drops configurations that have done more optional operations than another, and are otherwise equal.
+    fn spare_optional(&mut self) {
+        if self.frontier.len() < 2 {
+            return;
+        }
+        let mut known = Known::new(self.optional());
+        self.frontier.sort_by_cached_key(|configuration| known.cost(configuration));
+        self.frontier.retain(|configuration| known.insert(*configuration));
     }
 
     /// Forgets an operation that is done in all configurations.
@@ -375,6 +371,19 @@ impl Budget<'_> {
         }
         Ok(())
     }
+}
+
+/// Puts a configuration among those with as many optional operations done.
+fn enqueue<const W: usize>(
+    by_cost: &mut Vec<Vec<Configuration<W>>>,
+    known: &Known<W>,
+    configuration: Configuration<W>,
+) {
+    let cost = known.cost(&configuration);
+    if by_cost.len() <= cost {
+        by_cost.resize_with(cost + 1, Vec::new);
+    }
+    by_cost[cost].push(configuration);
 }
 
 /// A step that changes nothing in this state is best done at once: nothing later can profit from its absence.
