@@ -105,10 +105,15 @@ fn segment(id: u64, start: u64, end: u64, state: &State, time: Time) -> Segment 
         State::Up => ("up", String::new(), "is up".to_owned()),
         State::Down(how) => ("down", String::new(), format!("is down: {}", clip(how, 60))),
         State::Role { role, term } => match role.as_str() {
-            "leader" if term % 2 == 0 => {
-                ("leader even", format!("term {term}"), format!("leads term {term}"))
+            "leader" => {
+                let class = if term % 2 == 0 { "leader even" } else { "leader" };
+                let label = match time.width(start, end) {
+                    width if width > 6.5 => format!("term {term}"),
+                    width if width > 2.0 => term.to_string(),
+                    _ => String::new(),
+                };
+                (class, label, format!("leads term {term}"))
             }
-            "leader" => ("leader", format!("term {term}"), format!("leads term {term}")),
             "follower" => ("follower", String::new(), format!("follows in term {term}")),
             "candidate" | "pre-candidate" => {
                 ("candidate", String::new(), format!("is {role} in term {term}"))

@@ -27,6 +27,10 @@ const BYTES_MAX: u64 = 256 << 20;
 /// Longest line shown, characters.
 const LINE_CHARS_MAX: usize = 400;
 
+/// Fields of a structured line that are not repeated after its text: `event` is the text, `node` is in the heading.
+const TOLD_ELSEWHERE: [&str; 8] =
+    ["message", "event", "timestamp", "time", "ts", "level", "target", "node"];
+
 /// Part of a node's log.
 #[derive(Debug, Serialize)]
 pub(super) struct Extract {
@@ -169,9 +173,9 @@ fn parse_object(object: &Map<String, Value>) -> Option<Parsed> {
     let fields = object.get("fields").and_then(Value::as_object).unwrap_or(object);
     let text_of =
         |name: &str| fields.get(name).or_else(|| object.get(name)).and_then(Value::as_str);
-    let mut text = text_of("message").unwrap_or_default().to_owned();
+    let mut text = text_of("message").or(text_of("event")).unwrap_or_default().to_owned();
     for (name, value) in fields {
-        if !["message", "timestamp", "time", "ts", "level", "target"].contains(&name.as_str()) {
+        if !TOLD_ELSEWHERE.contains(&name.as_str()) {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             put(&mut text, format_args!(" {name}={value}"));
         }
@@ -198,7 +202,7 @@ mod tests {
 
     #[test]
     fn structured_and_plain_lines_are_read() {
-        let json = r#"{"timestamp":"1970-01-01T00:00:01.5Z","level":"INFO","fields":{"message":"role","role":"leader","term":4},"target":"raftd"}"#;
+        let json = r#"{"timestamp":"1970-01-01T00:00:01.5Z","level":"INFO","event":"role","node":2,"role":"leader","term":4,"target":"raftd"}"#;
         let parsed = parse(json).unwrap();
         assert_eq!(parsed.wall, 1_500_000_000);
         assert_eq!(parsed.text, "role role=leader term=4");

@@ -20,6 +20,10 @@ pub(super) struct Meta {
     pub(super) command: Option<String>,
     /// A command that does the same again.
     pub(super) reproduce: String,
+    /// What the workload is to show.
+    pub(super) hypothesis: Option<String>,
+    /// Number of clients at work at the same time.
+    pub(super) clients: Option<u64>,
     /// Name and version.
     pub(super) versions: Vec<(String, String)>,
 }
@@ -42,6 +46,8 @@ pub(super) fn meta(rest: &Value, run: &Run) -> Meta {
     Meta {
         started: started.map(|text| readable(&clip(text, 40))),
         started_wall: started.and_then(rfc3339),
+        hypothesis: find(&["hypothesis"]).and_then(Value::as_str).map(|text| clip(text, CHARS_MAX)),
+        clients: find(&["clients"]).and_then(Value::as_u64),
         reproduce: reproduce.unwrap_or_else(|| rerun(run)),
         command,
         versions,
@@ -65,7 +71,7 @@ fn command(value: &Value) -> Option<String> {
         Value::String(text) => Some(clip(text, CHARS_MAX)),
         Value::Array(words) => {
             let words: Vec<String> = words.iter().filter_map(Value::as_str).map(quoted).collect();
-            Some(clip(&words.join(" "), CHARS_MAX))
+            Some(clip(&words.join(" "), 2 * CHARS_MAX))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }

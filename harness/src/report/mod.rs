@@ -12,6 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use history_checker::history::ReadError;
 use history_checker::results::Results;
 use serde_json::Value;
 
@@ -24,6 +25,7 @@ mod plots;
 mod run;
 mod scale;
 mod stage;
+mod staleness;
 mod summary;
 mod view;
 mod violation;
@@ -65,16 +67,11 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// The history is empty or begins with something else.
-    #[error("{} does not begin with the header line of a history", path.display())]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, unless there is no line at all.
-        source: Option<serde_json::Error>,
-    },
-    /// A line of the history is not an event.
-    #[error("{} line {line} is not an event", path.display())]
+    /// The history breaks the rules of its format.
+    #[error("failed to read the history")]
+    History(#[from] ReadError),
+    /// An event's value is not what its kind requires.
+    #[error("{} line {line} holds no such event", path.display())]
     Event {
         /// The file.
         path: PathBuf,
@@ -82,18 +79,6 @@ pub enum Error {
         line: u64,
         /// What is wrong with it.
         source: serde_json::Error,
-    },
-    /// Lines are missing or out of order, so that indexes would point at the wrong operations.
-    #[error("{} line {line} has index {found} where {due} was due: lines are missing or out of order", path.display())]
-    Index {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: u64,
-        /// What the line says.
-        found: u64,
-        /// What it must say.
-        due: u64,
     },
     /// The page could not be put together.
     #[error("failed to fill in the report's template")]

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use history_checker::history::{self, Event, Exit, Header, Kind, Process};
+use history_checker::history::{self, Event, Exit, Header, Kind, Process, Reader};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -157,30 +157,29 @@ struct Reading {
 
 /// Reads a history.
 pub(super) fn read(path: &Path) -> Result<Run, Error> {
-    let mut lines = Lines::open(path)?;
-    let header = match lines.next()? {
-        Some(line) => serde_json::from_slice(line.bytes)
-            .map_err(|source| Error::Header { path: path.to_owned(), source: Some(source) })?,
-        None => return Err(Error::Header { path: path.to_owned(), source: None }),
-    };
-    let mut reading = Reading { run: Run { header, ..Run::default() }, ..Reading::default() };
-    while let Some(line) = lines.next()? {
-        let bad = |source| Error::Event { path: path.to_owned(), line: line.number, source };
-        let event: Event = match serde_json::from_slice(line.bytes) {
-            Ok(event) => event,
-            Err(_) if !line.whole => {
-                reading.run.torn = true;
-                break;
-            }
-            Err(source) => return Err(bad(source)),
-        };
-        if event.index != line.index() {
-            let (found, due) = (event.index, line.index());
-            return Err(Error::Index { path: path.to_owned(), line: line.number, found, due });
-        }
-        reading.take(event).map_err(bad)?;
+    let mut reader = Reader::new(open(path)?, &path.display().to_string())?;
+    let run = Run { header: reader.header().clone(), ..Run::default() };
+    let mut reading = Reading { run, ..Reading::default() };
+    for event in &mut reader {
+        let event = event?;
+        let index = event.index;
+        reading.take(event).map_err(|source| Error::Event {
+            path: path.to_owned(),
+            line: line_number(index),
+            source,
+        })?;
     }
+    reading.run.torn = reader.truncated_line().is_some();
     Ok(reading.finish())
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, Error> {
+    let file = File::open(path).map_err(|source| Error::Io {
+        operation: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(BufReader::with_capacity(1 << 18, file))
 }
 
 impl Reading {
@@ -194,8 +193,8 @@ impl Reading {
                     self.run.phases.push((event.time, String::deserialize(event.value)?));
                 }
             }
-            Process::Named(name) => {
-                if let Some(id) = name.strip_prefix("node-").and_then(|id| id.parse().ok()) {
+            Process::Named(_) => {
+                if let Some(id) = node_of(&event.process) {
                     self.node(id, event)?;
                 }
             }
@@ -325,17 +324,19 @@ fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, serde_
 pub(super) fn fetch(path: &Path, wanted: &BTreeSet<u64>) -> Result<BTreeMap<u64, Line>, Error> {
     let mut found = BTreeMap::new();
     let Some(last) = wanted.last() else { return Ok(found) };
-    let mut lines = Lines::open(path)?;
-    lines.next()?;
-    while let Some(line) = lines.next()? {
-        if wanted.contains(&line.index())
-            && let Ok(event) = serde_json::from_slice(line.bytes)
+    let mut reader = open(path)?;
+    let mut bytes = Vec::new();
+    for line in 1..=line_number(*last) {
+        bytes.clear();
+        let read = reader.read_until(b'\n', &mut bytes);
+        read.map_err(|source| Error::Io { operation: "read", path: path.to_owned(), source })?;
+        let index = line.saturating_sub(line_number(0));
+        if line >= line_number(0)
+            && wanted.contains(&index)
+            && let Ok(event) = serde_json::from_slice(&bytes)
         {
-            let text = String::from_utf8_lossy(line.bytes).trim_end().to_owned();
-            found.insert(line.index(), Line { event, text });
-        }
-        if line.index() >= *last {
-            break;
+            let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            found.insert(index, Line { event, text });
         }
     }
     Ok(found)
@@ -353,55 +354,10 @@ pub(super) fn line_number(index: u64) -> u64 {
     index.saturating_add(2)
 }
 
-/// The lines of a file, one buffer for all.
-struct Lines<'a> {
-    path: &'a Path,
-    reader: BufReader<File>,
-    buffer: Vec<u8>,
-    /// Of the line in the buffer, counted from 1.
-    number: u64,
-}
-
-/// One line.
-struct RawLine<'a> {
-    bytes: &'a [u8],
-    number: u64,
-    /// Whether it ends in a newline.
-    whole: bool,
-}
-
-impl RawLine<'_> {
-    /// The index that the event in this line has.
-    fn index(&self) -> u64 {
-        self.number.saturating_sub(line_number(0))
-    }
-}
-
-impl Lines<'_> {
-    fn open(path: &Path) -> Result<Lines<'_>, Error> {
-        let file = File::open(path).map_err(|source| Error::Io {
-            operation: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Lines {
-            path,
-            reader: BufReader::with_capacity(1 << 18, file),
-            buffer: Vec::new(),
-            number: 0,
-        })
-    }
-
-    fn next(&mut self) -> Result<Option<RawLine<'_>>, Error> {
-        self.buffer.clear();
-        let length = self.reader.read_until(b'\n', &mut self.buffer).map_err(|source| {
-            Error::Io { operation: "read", path: self.path.to_owned(), source }
-        })?;
-        if length == 0 {
-            return Ok(None);
-        }
-        self.number += 1;
-        let whole = self.buffer.last() == Some(&b'\n');
-        Ok(Some(RawLine { bytes: &self.buffer, number: self.number, whole }))
+/// The node whose event this is.
+pub(super) fn node_of(process: &Process) -> Option<u64> {
+    match process {
+        Process::Named(name) => name.strip_prefix("node-")?.parse().ok(),
+        Process::Client(_) => None,
     }
 }

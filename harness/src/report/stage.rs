@@ -46,6 +46,8 @@ pub(super) struct Stage {
     data: Data,
     /// Faults that are not drawn.
     undrawn: u64,
+    /// How strong the bands are, from 0 to 1: many bands must not drown the curves.
+    dense: f64,
 }
 
 /// A part of the run.
@@ -127,6 +129,11 @@ pub(super) fn stage(run: &Run, bins: &Bins, violations: &[(u64, String)]) -> Sta
         latency: latency(run, bins),
         data: data(run, bins, drawn),
         undrawn: number(run.faults.len() - drawn.len()),
+        dense: match drawn.len() {
+            0..=12 => 1.0,
+            13..=60 => 0.7,
+            _ => 0.45,
+        },
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use history_checker::history::Exit;
 use history_checker::results::{Check, Verdict};
 use serde::Serialize;
 
@@ -333,7 +334,7 @@ pub(super) fn node_rows(run: &Run, dir: &Path) -> Vec<NodeRow> {
         NodeRow {
             name: format!("n{id}"),
             starts: nonzero(number(node.starts.len())),
-            killed: nonzero(number(node.exits.iter().filter(|(_, exit)| exit.expected).count())),
+            killed: nonzero(number(node.exits.iter().filter(|(_, exit)| killed(exit)).count())),
             unexpected: nonzero(number(unexpected().count())),
             how: unexpected()
                 .take(3)
@@ -348,6 +349,11 @@ pub(super) fn node_rows(run: &Run, dir: &Path) -> Vec<NodeRow> {
         }
     };
     run.nodes.iter().take(drawn).map(row).collect()
+}
+
+/// Whether the harness killed the node, rather than asked it to end.
+fn killed(exit: &Exit) -> bool {
+    exit.expected && exit.how.starts_with("signal")
 }
 
 /// The files of the run itself.

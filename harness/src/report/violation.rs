@@ -1,15 +1,16 @@
 //! A violation and everything that explains it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use history_checker::history::Event;
 use history_checker::results::{StaleRead, Violation};
 use serde::Serialize;
 
 use super::log::{Extract, extract};
 use super::meta::Meta;
-use super::run::{Run, line_number};
-use super::waterfall::{Shown, Waterfall, evidence};
+use super::run::{Line, Run, line_number, node_of};
+use super::waterfall::{Fetched, Shown, Waterfall, evidence};
 use super::words::{at, clip, count, integer, milliseconds, number, plural, span};
 
 /// Most operations of one violation that are shown.
@@ -31,17 +32,17 @@ pub(super) struct Explained {
     rows: Vec<Row>,
     /// Operations that are not shown.
     omitted: String,
-    drawing: Waterfall,
+    drawing: Option<Waterfall>,
     stale: Option<Stale>,
     log: Option<Extract>,
     /// The evidence as it stands in the history.
     lines: String,
 }
 
-/// An operation of the evidence.
-#[derive(Debug, Serialize)]
+/// An operation of the evidence, or an event of a node.
+#[derive(Debug, Default, Serialize)]
 struct Row {
-    client: u64,
+    who: String,
     what: String,
     node: String,
     invoked: String,
@@ -72,53 +73,72 @@ pub(super) struct Scene<'a> {
     pub(super) dir: &'a Path,
     pub(super) run: &'a Run,
     pub(super) meta: &'a Meta,
-    /// Operations by place in the run.
-    pub(super) shown: &'a BTreeMap<usize, Shown>,
-    /// Places by history index.
+    pub(super) fetched: &'a Fetched,
+    /// Operations' places in the run by history index.
     pub(super) places: &'a BTreeMap<u64, usize>,
 }
 
 /// Explains a violation. Only `in_full` looks into the nodes' logs.
 pub(super) fn explain(scene: &Scene<'_>, violation: &Violation, in_full: bool) -> Explained {
-    let all = ops(scene, violation);
-    let ops = &all[..all.len().min(OPS_MAX)];
+    let (ops, events) = (ops(scene, violation), events(scene, violation));
+    let omitted = hidden(ops.len() + events.len(), OPS_MAX);
+    let ops = &ops[..ops.len().min(OPS_MAX)];
+    let events = &events[..events.len().min(OPS_MAX - ops.len())];
     let stale = violation.stale.as_ref();
     let bracket = stale.zip(ops.last()).map(|(stale, read)| {
         let age = integer(stale.age_ms * 1e6);
         let label = format!("stale by {} ms", milliseconds(stale.age_ms));
         (read.invoked.saturating_sub(age), read.invoked, label)
     });
-    let node = stale.and_then(|stale| stale.node).or_else(|| ops.last()?.node());
-    let nodes = ops.iter().filter_map(|op| op.node()).chain(node);
-    let nodes =
-        nodes.chain(stale.and_then(|stale| stale.true_leader).map(|(node, _)| node)).collect();
+    let own = events.iter().filter_map(|line| node_of(&line.event.process));
+    let node = stale
+        .and_then(|stale| stale.node)
+        .or_else(|| own.clone().next_back())
+        .or_else(|| ops.last()?.node());
+    let leader = stale.and_then(|stale| stale.true_leader).map(|(node, _)| node);
+    let nodes: BTreeSet<u64> =
+        ops.iter().filter_map(|op| op.node()).chain(own).chain(node).chain(leader).collect();
     let log = node.filter(|_| in_full).and_then(|node| {
         extract(scene.dir, scene.run, scene.meta.started_wall, node, violation.time)
     });
+    let drawing = (!nodes.is_empty() || !ops.is_empty())
+        .then(|| evidence(scene.run, ops, &nodes, violation.time, bracket));
     Explained {
         class: clip(&violation.class, 80),
         key: violation.key.as_deref().map(|key| clip(key, 80)),
         explanation: clip(&violation.explanation, EXPLANATION_CHARS_MAX),
         at: at(violation.time),
-        rows: ops.iter().map(|op| row(op)).collect(),
-        omitted: hidden(all.len(), ops.len()),
-        drawing: evidence(scene.run, ops, &nodes, violation.time, bracket),
+        rows: rows(ops, events),
+        omitted,
+        drawing,
         stale: stale.map(circumstances),
         log,
-        lines: lines(ops),
+        lines: lines(ops, events),
     }
 }
 
 /// The operations of the evidence in order of time.
 fn ops<'a>(scene: &Scene<'a>, violation: &Violation) -> Vec<&'a Shown> {
-    let mut places: Vec<usize> =
+    let places: BTreeSet<usize> =
         violation.events.iter().filter_map(|index| scene.places.get(index)).copied().collect();
-    places.sort_unstable();
-    places.dedup();
-    places.iter().filter_map(|place| scene.shown.get(place)).collect()
+    places.iter().filter_map(|place| scene.fetched.ops.get(place)).collect()
 }
 
-fn row(op: &Shown) -> Row {
+/// What else belongs to the evidence: what nodes did.
+fn events<'a>(scene: &Scene<'a>, violation: &Violation) -> Vec<&'a Line> {
+    let indexes: BTreeSet<&u64> = violation.events.iter().collect();
+    indexes.into_iter().filter_map(|index| scene.fetched.events.get(index)).collect()
+}
+
+fn rows(ops: &[&Shown], events: &[&Line]) -> Vec<Row> {
+    let mut rows: Vec<(u64, Row)> =
+        ops.iter().map(|op| (op.invoke.event.index, of_op(op))).collect();
+    rows.extend(events.iter().map(|line| (line.event.index, of_event(&line.event))));
+    rows.sort_by_key(|(index, _)| *index);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn of_op(op: &Shown) -> Row {
     let completion = op.completion.as_ref().map(|line| &line.event);
     let line = match completion {
         Some(event) => {
@@ -127,7 +147,7 @@ fn row(op: &Shown) -> Row {
         None => line_number(op.invoke.event.index).to_string(),
     };
     Row {
-        client: op.process,
+        who: format!("client {}", op.process),
         what: op.text(),
         node: op.node().map_or(String::new(), |node| format!("n{node}")),
         invoked: at(op.invoked),
@@ -140,10 +160,21 @@ fn row(op: &Shown) -> Row {
     }
 }
 
+fn of_event(event: &Event) -> Row {
+    let node = node_of(&event.process).map(|node| format!("n{node}"));
+    Row {
+        who: node.unwrap_or_else(|| clip(&event.process.to_string(), 20)),
+        what: format!("{} {}", clip(&event.f, 40), clip(&event.value.to_string(), 200)),
+        invoked: at(event.time),
+        line: line_number(event.index).to_string(),
+        ..Row::default()
+    }
+}
+
 fn circumstances(stale: &StaleRead) -> Stale {
     let served_by = match (stale.node, &stale.role, stale.term) {
         (Some(node), Some(role), Some(term)) => {
-            format!("n{node}, as {} of term {term}", clip(role, 30))
+            format!("n{node}, as {} in term {term}", clip(role, 30))
         }
         (Some(node), Some(role), None) => format!("n{node}, as {}", clip(role, 30)),
         (Some(node), None, _) => format!("n{node}"),
@@ -177,13 +208,14 @@ fn circumstances(stale: &StaleRead) -> Stale {
     }
 }
 
-/// The lines of the history that hold the operations, so that they can be looked at or checked alone.
-fn lines(ops: &[&Shown]) -> String {
-    let events = ops.iter().flat_map(|op| std::iter::once(&op.invoke).chain(&op.completion));
-    let mut events: Vec<_> = events.collect();
-    events.sort_by_key(|line| line.event.index);
+/// The lines of the history that hold the evidence, so that they can be looked at or checked alone.
+fn lines(ops: &[&Shown], events: &[&Line]) -> String {
+    let of_op = |op: &&'_ Shown| [Some(op.invoke.clone()), op.completion.clone()];
+    let mut all: Vec<Line> = ops.iter().flat_map(of_op).flatten().collect();
+    all.extend(events.iter().map(|line| (*line).clone()));
+    all.sort_by_key(|line| line.event.index);
     let mut text = String::new();
-    for line in events {
+    for line in all {
         if text.len() > LINES_BYTES_MAX {
             text.push_str("…\n");
             break;

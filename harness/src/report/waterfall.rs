@@ -10,13 +10,17 @@ use super::lanes::{Lane, lanes};
 use super::run::{self, Line, Outcome, Run};
 use super::scale::{Tick, Time};
 use super::stage::{Band, bands};
-use super::words::{at, clip, float_len, operation, span};
+use super::words::{MILLISECOND, at, clip, float_len, operation, span};
 
 /// Height of a row, pixels.
 const ROW_PIXELS: u64 = 26;
 
 /// Room that a character of a label takes at most, percent of the width.
 const CHARACTER_PERCENT: f64 = 1.25;
+
+/// Room at both ends of a drawing, nanoseconds: at least, and around an event without operations.
+const MARGIN_MIN: u64 = MILLISECOND / 2;
+const MARGIN_ALONE: u64 = 500 * MILLISECOND;
 
 /// An operation with everything that its lines in the history say.
 #[derive(Clone, Debug)]
@@ -66,15 +70,25 @@ impl Shown {
     }
 }
 
-/// Operations by place in [`Run::ops`], fetched from the history.
-pub(super) fn show(
+/// What was fetched from the history to be shown.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    /// Operations by place in [`Run::ops`].
+    pub(super) ops: BTreeMap<usize, Shown>,
+    /// Other events by index.
+    pub(super) events: BTreeMap<u64, Line>,
+}
+
+/// Fetches operations by place in [`Run::ops`] and other events by index.
+pub(super) fn fetch(
     run: &Run,
     history: &Path,
     places: &BTreeSet<usize>,
-) -> Result<BTreeMap<usize, Shown>, Error> {
+    events: &BTreeSet<u64>,
+) -> Result<Fetched, Error> {
     let ops = || places.iter().filter_map(|place| run.ops.get(*place).map(|op| (*place, op)));
-    let indexes =
-        ops().flat_map(|(_, op)| [Some(op.invoke_index), op.complete_index]).flatten().collect();
+    let of_op = |(_, op): (usize, &run::Op)| [Some(op.invoke_index), op.complete_index];
+    let indexes = ops().flat_map(of_op).flatten().chain(events.iter().copied()).collect();
     let lines = run::fetch(history, &indexes)?;
     let shown = |(place, op): (usize, &run::Op)| {
         let shown = Shown {
@@ -87,7 +101,9 @@ pub(super) fn show(
         };
         Some((place, shown))
     };
-    Ok(ops().filter_map(shown).collect())
+    let ops = ops().filter_map(shown).collect();
+    let events = lines.into_iter().filter(|(index, _)| events.contains(index)).collect();
+    Ok(Fetched { ops, events })
 }
 
 /// A drawing of operations.
@@ -146,15 +162,12 @@ pub(super) fn evidence(
     focus: u64,
     bracket: Option<(u64, u64, String)>,
 ) -> Waterfall {
-    let first = ops.iter().map(|op| op.invoked).min().unwrap_or(focus).min(focus);
-    let last = ops
-        .iter()
-        .filter(|op| op.outcome == Outcome::Ok)
-        .map(|op| op.completed)
-        .max()
-        .unwrap_or(focus);
-    let last = last.max(focus).max(ops.iter().map(|op| op.invoked).max().unwrap_or(focus));
-    let margin = ((last - first) / 16).max(500_000);
+    let begins = || ops.iter().map(|op| op.invoked);
+    // Where an operation of unknown outcome ends says nothing, and may be far away.
+    let ends = ops.iter().filter(|op| op.outcome == Outcome::Ok).map(|op| op.completed);
+    let first = begins().min().unwrap_or(focus).min(focus);
+    let last = begins().chain(ends).max().unwrap_or(focus).max(focus);
+    let margin = if ops.is_empty() { MARGIN_ALONE } else { ((last - first) / 16).max(MARGIN_MIN) };
     let time = Time::new(first.saturating_sub(margin), last.saturating_add(margin));
     Waterfall {
         rows: rows(ops, time, &|_| true, true),

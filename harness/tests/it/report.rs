@@ -32,6 +32,21 @@ fn page(dir: &Path) -> String {
     page
 }
 
+/// The part of the page with this id.
+fn section<'a>(page: &'a str, id: &str) -> &'a str {
+    let from = page.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no section {id}"));
+    let to = page[from..].find("</section>").unwrap();
+    &page[from..from + to]
+}
+
+/// A small run in which everything held.
+fn small_run(name: &str) -> PathBuf {
+    let dir = directory(name);
+    Story::tell(header("register", 1), 1, 10, 2, 50_000).write(&dir);
+    write_results(&dir, &results("valid", "Valid: all is well.", &good_checks()));
+    dir
+}
+
 /// A run of 30 seconds in which everything held.
 fn valid_run(name: &str) -> (PathBuf, Story) {
     let dir = directory(name);
@@ -103,7 +118,7 @@ fn stale_violation(indexes: &Indexes, events: &[Handle], at: u64, key: &str) -> 
 }
 
 /// A run in which reads were stale.
-fn stale_run(name: &str, key: &str) -> (PathBuf, String) {
+fn stale_run(name: &str, key: &str) -> PathBuf {
     let dir = directory(name);
     let mut story = Story::tell(header("stale-canary", 7), 7, 30, 10, 9_000);
     let times = [14_200, 15_100, 21_000].map(|ms| ms * MS);
@@ -122,12 +137,20 @@ fn stale_run(name: &str, key: &str) -> (PathBuf, String) {
         "invalid: 3 stale reads; client 907 read {key} from n2 at 14.200 s, 1,920 ms and 3 versions behind"
     );
     let mut checks = good_checks();
+    let disorder = json!({ "class": "not linearizable", "explanation": "There is no order.", "events": [], "time": 0 });
+    checks[0] = json!({
+        "name": "linearizable", "verdict": "invalid", "violations": [disorder], "summary": "1 key is not linearizable",
+    });
     checks[1] = json!({
         "name": "stale-reads", "verdict": "invalid", "violations": violations,
         "summary": "3 of 11,702 reads were stale, all served by n2; ages 312 ms to 1,920 ms; the last at 21.000 s",
+        "details": {
+            "reads": 11_702, "stale": 3, "age_ms": { "p50": 312.0, "p95": 1920.0, "p99": 1920.0, "max": 1920.0 },
+            "nodes": { "2": { "reads": 2_310, "stale": 3 } }, "classes": { "real-time": 3 },
+        },
     });
     write_results(&dir, &results("invalid", &headline, &checks));
-    (dir, headline)
+    dir
 }
 
 #[test]
@@ -140,8 +163,14 @@ fn report_of_a_valid_run_has_every_section_and_every_fault() {
     assert!(!page.contains("id=\"violation\""));
     assert!(story.faults.len() > 8, "{} faults", story.faults.len());
     for fault in &story.faults {
-        // In the list, and at least once in the drawing.
-        assert!(page.matches(fault.as_str()).count() >= 2, "fault {fault} is missing");
+        assert!(
+            section(&page, "run").contains(&format!("<title>{fault}, ")),
+            "{fault} is not drawn"
+        );
+        assert!(
+            section(&page, "happened").contains(&format!("{fault}</td>")),
+            "{fault} is not told"
+        );
     }
     assert!(page.contains("skipped: two nodes are down already"));
     assert!(page.contains("harness run register --nodes 5 --seed 1"), "no command to run it again");
@@ -154,27 +183,32 @@ fn report_repeats_the_verdict_word_for_word() {
     for verdict in ["valid", "invalid", "unknown"] {
         let dir = directory(&format!("verdict-{verdict}"));
         Story::tell(header("register", 1), 1, 10, 2, 50_000).write(&dir);
-        let headline = format!("{verdict}: so the checkers said, and so it stands");
+        let sentence = "So the checkers said, and so it stands: word for word.";
+        let headline = format!("{}{}: {sentence}", verdict[..1].to_uppercase(), &verdict[1..]);
         write_results(&dir, &results(verdict, &headline, &good_checks()));
         let page = page(&dir);
-        assert!(page.contains(&format!("<p class=\"headline\">{headline}</p>")));
+        assert!(page.contains(&format!("<p class=\"headline\">{sentence}</p>")));
         assert!(page.contains(&format!("<span class=\"word\">{verdict}</span>")));
     }
 }
 
 #[test]
 fn report_of_a_violation_leads_with_its_explanation_and_evidence() {
-    let (dir, headline) = stale_run("stale", "k3");
+    let dir = stale_run("stale", "k3");
     let page = page(&dir);
-    assert!(page.contains(&headline));
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text:?}"));
     assert!(place("id=\"violation\"") < place("id=\"run\""), "the explanation comes first");
-    assert!(place("acknowledged by n4 at 12.280 s") < place("id=\"run\""));
+    assert!(
+        place("acknowledged by n4 at 12.280 s") < place("There is no order."),
+        "the most telling comes first"
+    );
+    assert!(place("There is no order.") < place("id=\"run\""));
     for text in [
         "write k3 = &quot;902-17&quot;",
         "read k3 → &quot;901-41&quot;",
         "stale by 1,920 ms",
-        "n2, as leader of term 4",
+        "n2, as leader in term 4",
+        "p50 312 ms, p95 1,920 ms, p99 1,920 ms, max 1,920 ms",
         "n4, of term 5",
         "resumed 0.24 s before the read",
         "3 of 11,702 reads were stale",
@@ -186,13 +220,37 @@ fn report_of_a_violation_leads_with_its_explanation_and_evidence() {
 }
 
 #[test]
+fn report_of_a_misbehaving_node_shows_what_it_did() {
+    let dir = directory("panic");
+    let mut story = Story::tell(header("register", 4), 4, 10, 2, 50_000);
+    let line = "panicked at raftd/core/src/log.rs:77: the log has no entry 12";
+    let panic = json!({ "value": { "line": line } });
+    let event = story.history.event(6_000 * MS, "node-4", "info", "panic", &panic);
+    story.log(4, 5_998 * MS, "ERROR", &json!({ "message": "the last word of n4" }));
+    let indexes = story.write(&dir);
+    let violation = json!({
+        "class": "panic", "time": 6_000 * MS, "events": [indexes.of(event)],
+        "explanation": "n4 wrote to its log at 6.000 s that it panicked. No correct node writes that.",
+    });
+    let checks = json!([{ "name": "nodes", "verdict": "invalid", "summary": "Nodes misbehaved: 1 panic.", "violations": [violation] }]);
+    write_results(&dir, &results("invalid", "Invalid: Nodes misbehaved: 1 panic.", &checks));
+    let page = page(&dir);
+    assert!(page.contains("the log has no entry 12"), "the evidence is shown");
+    assert!(page.contains("the last word of n4"), "and the log of that node");
+    assert!(
+        page.contains(&format!("<td class=\"n\">{}</td>", indexes.of(event) + 2)),
+        "and its line"
+    );
+}
+
+#[test]
 fn report_of_an_empty_run_is_a_page_that_says_so() {
     let dir = directory("empty");
     History::new(json!({ "history": 1, "workload": "register", "model": "register" })).write(&dir);
     write_results(&dir, &results("unknown", "unknown: nothing happened", &json!([])));
     let page = page(&dir);
     assert!(page.contains("No client did anything."));
-    assert!(page.contains("unknown: nothing happened"));
+    assert!(page.contains("<p class=\"headline\">nothing happened</p>"));
 }
 
 /// Texts that would break out of markup, attributes, scripts or styles.
@@ -202,7 +260,6 @@ const HOSTILE: &str = "<script>alert(1)</script>\"><img src=x onerror=alert(2)>'
 fn hostile_run() -> PathBuf {
     let dir = directory("hostile");
     let mut head = header(HOSTILE, 1);
-    head["model"] = json!(HOSTILE);
     head["consistency"] = json!(HOSTILE);
     let mut story = Story::tell(head, 3, 10, 2, 50_000);
     let events = stale_read(&mut story, 6_000 * MS, HOSTILE);
@@ -212,20 +269,9 @@ fn hostile_run() -> PathBuf {
     skipped["outcome"] = json!(format!("skipped: {HOSTILE}"));
     skipped["fault"] = json!(78);
     story.history.event(5_001 * MS, "nemesis", "info", HOSTILE, &json!({ "value": skipped }));
-    story.history.event(
-        5_100 * MS,
-        950,
-        "invoke",
-        HOSTILE,
-        &json!({ "key": HOSTILE, "value": { HOSTILE: HOSTILE } }),
-    );
-    story.history.event(
-        5_900 * MS,
-        950,
-        "info",
-        HOSTILE,
-        &json!({ "key": HOSTILE, "error": HOSTILE }),
-    );
+    let write = json!({ "key": HOSTILE, "value": HOSTILE, "error": HOSTILE });
+    story.history.event(5_100 * MS, 950, "invoke", "write", &write);
+    story.history.event(5_900 * MS, 950, "info", "write", &write);
     story.history.event(
         5_200 * MS,
         "node-2",
@@ -331,7 +377,7 @@ fn report_of_countless_faults_and_violations_stays_small() {
     write_results(&dir, &results("invalid", &long, &checks));
     let page = page(&dir);
     assert!(page.contains("further faults are counted but not drawn"));
-    assert!(page.contains("980 more are in results.json"));
+    assert!(page.contains("991 more are in results.json"));
 }
 
 /// The failure to draw this directory's report, with its causes.
@@ -363,20 +409,22 @@ fn missing_and_broken_files_are_named() {
     write_results(&dir, &good);
     assert!(failure(&dir).contains("failed to read"), "{}", failure(&dir));
     let history = dir.join("history.jsonl");
+    let head = "{\"history\":1,\"workload\":\"w\",\"model\":\"register\"}\n";
     for (text, complaint) in [
-        ("", "does not begin with the header line of a history"),
-        ("\u{0}garbage\n", "does not begin with the header line of a history: expected value"),
+        (String::new(), "history.jsonl, line 1: is empty"),
+        ("\u{0}garbage\n".to_owned(), "history.jsonl, line 1: no header of a history"),
+        (format!("{head}{{}}\n"), "history.jsonl, line 2: no event of a history: missing field"),
         (
-            "{\"history\":1,\"workload\":\"w\",\"model\":\"m\"}\n{}\n",
-            "history.jsonl line 2 is not an event: missing field",
+            format!(
+                "{head}{{\"index\":4,\"time\":0,\"process\":\"runner\",\"type\":\"info\",\"f\":\"phase\"}}\n"
+            ),
+            "line 2: \"index\" is 4 where 0 is due",
         ),
         (
-            "{\"history\":1,\"workload\":\"w\",\"model\":\"m\"}\n{\"index\":4,\"time\":0,\"process\":1,\"type\":\"ok\",\"f\":\"read\"}\n",
-            "line 2 has index 4 where 0 was due",
-        ),
-        (
-            "{\"history\":1,\"workload\":\"w\",\"model\":\"m\"}\n{\"index\":0,\"time\":0,\"process\":\"nemesis\",\"type\":\"info\",\"f\":\"kill\",\"value\":7}\n",
-            "line 2 is not an event",
+            format!(
+                "{head}{{\"index\":0,\"time\":0,\"process\":\"runner\",\"type\":\"info\",\"f\":\"phase\",\"value\":7}}\n"
+            ),
+            "history.jsonl line 2 holds no such event: invalid type: integer",
         ),
     ] {
         fs::write(&history, text).unwrap();
@@ -386,7 +434,7 @@ fn missing_and_broken_files_are_named() {
 
 #[test]
 fn torn_last_line_is_told_and_left_out() {
-    let (dir, _) = valid_run("torn");
+    let dir = small_run("torn");
     let path = dir.join("history.jsonl");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, &text[..text.len() - 20]).unwrap();
@@ -395,7 +443,7 @@ fn torn_last_line_is_told_and_left_out() {
 
 #[test]
 fn older_report_is_replaced_whole() {
-    let (dir, _) = valid_run("replaced");
+    let dir = small_run("replaced");
     fs::write(dir.join("report.html"), "old").unwrap();
     page(&dir);
     let names: Vec<_> =
@@ -417,7 +465,7 @@ fn report_opens_without_console_errors() {
         println!("skipped: no Chromium on this machine");
         return;
     };
-    let (dir, _) = stale_run("console", "k3");
+    let dir = stale_run("console", "k3");
     page(&dir);
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new(browser)

@@ -22,6 +22,15 @@
     });
   }
 
+  // A fault's bar shows its time in everything else.
+  const spot = document.getElementById("spot");
+  for (const bar of all(".bar", stage)) {
+    bar.addEventListener("pointerenter", () => {
+      spot.style.cssText = `display:block;left:${bar.getAttribute("x")};width:${bar.getAttribute("width")}`;
+    });
+    bar.addEventListener("pointerleave", () => { spot.style.display = "none"; });
+  }
+
   // Zoom: the sheet grows, the stage scrolls; places are percentages, so nothing needs to be drawn again.
   const sheet = stage.querySelector(".sheet");
   const axis = stage.querySelector(".axis svg");
