@@ -101,8 +101,8 @@ impl Kind {
         }
     }
 
-    /// The kinds that a word stands for: a kind's name, `partition` (all that cut links between nodes), `all` or
-    /// `none`.
+    /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else), `all`
+    /// or `none`.
     pub fn select(word: &str) -> Result<Vec<Kind>, UnknownKind> {
         if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == word) {
             return Ok(vec![kind]);
@@ -110,10 +110,9 @@ impl Kind {
         match word {
             "all" => Ok(Kind::ALL.to_vec()),
             "none" => Ok(Vec::new()),
-            "partition" => Ok(Kind::ALL
-                .into_iter()
-                .filter(|kind| kind.lane() == Lane::Network && *kind != Kind::BlockClient)
-                .collect()),
+            "partition" => {
+                Ok(Kind::ALL.into_iter().filter(|kind| kind.lane() == Lane::Network).collect())
+            }
             _ => Err(UnknownKind { word: word.to_owned() }),
         }
     }
@@ -128,7 +127,7 @@ impl fmt::Display for Kind {
 /// No kind of fault has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no fault is called {word:?}; there are {}, partition (all cuts between nodes), all, none",
+    "no fault is called {word:?}; there are {}, partition (all but kill and pause), all, none",
     names()
 )]
 pub struct UnknownKind {
@@ -150,8 +149,8 @@ mod tests {
         assert_eq!(Kind::select("none"), Ok(Vec::new()));
         assert_eq!(Kind::select("all").unwrap().len(), 9);
         let partitions = Kind::select("partition").unwrap();
-        assert_eq!(partitions.len(), 6);
-        assert!(!partitions.contains(&Kind::BlockClient));
+        assert_eq!(partitions.len(), 7);
+        assert!(!partitions.contains(&Kind::Kill) && !partitions.contains(&Kind::Pause));
         let error = Kind::select("kil").unwrap_err().to_string();
         assert!(error.contains("\"kil\"") && error.contains("kill, pause, isolate-one"), "{error}");
     }
