@@ -1,12 +1,16 @@
-//! Faults against the daemon itself: every kind must prove that it bit, and leave a cluster that works.
+//! Faults against the daemon itself: every kind must prove that it bit, and leave a cluster that works. And nothing may
+//! be left of one whose harness is killed.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, Read};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use harness::cluster::wait::wait_for;
 use harness::cluster::{Cluster, Event, Options, Status, View};
 use harness::nemesis::schedule::{self, plan};
 use harness::nemesis::{Kind, Nemesis};
@@ -18,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use crate::cluster::drain;
-use crate::support::{one_cluster_at_a_time, raftd};
+use crate::support::{one_cluster_at_a_time, processes_about, raftd};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -107,4 +111,34 @@ fn every_kind_of_fault_bites_and_the_cluster_works_again() {
             }
         }
     });
+}
+
+#[test]
+fn harness_that_is_killed_leaves_no_daemon() {
+    let _alone = one_cluster_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let mut harness = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["cluster", "--nodes", "3", "--raftd"])
+        .arg(raftd())
+        .env("TMPDIR", dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Kept to the end: a harness that can no longer print ends by itself.
+    let mut stdout = std::io::BufReader::new(harness.stdout.take().unwrap());
+    let up = stdout.by_ref().lines().any(|line| line.unwrap().contains("nodes are up"));
+    assert!(up, "it ended: {:?}", harness.wait());
+    let daemons = || {
+        let all = processes_about(dir.path());
+        all.into_iter().filter(|process| process.contains("--config")).collect::<Vec<_>>()
+    };
+    assert_eq!(daemons().len(), 3, "{:?}", daemons());
+    harness.kill().unwrap();
+    harness.wait().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let gone = || {
+        let left = daemons();
+        std::future::ready(if left.is_empty() { Ok(()) } else { Err(left.join("; ")) })
+    };
+    runtime.block_on(wait_for("the daemons to be gone", DEADLINE, gone)).unwrap();
 }
