@@ -86,7 +86,7 @@ impl Cluster {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It could not be read.
-    #[error("cannot read the cluster file {}: {source}", path.display())]
+    #[error("cannot read the cluster file {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -405,7 +405,7 @@ client = "127.0.0.1:7202"
 
     #[test]
     fn missing_file_is_named() {
-        let error = Cluster::load(Path::new("/nonexistent/c.toml")).unwrap_err().to_string();
-        assert!(error.contains("/nonexistent/c.toml"), "{error}");
+        let error = Cluster::load(Path::new("/nonexistent/c.toml")).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/c.toml"), "{error}");
     }
 }

@@ -91,12 +91,12 @@ pub struct Setup {
 /// Why a node cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The data directory.
-    #[error(transparent)]
-    Storage(#[from] storage::Error),
+    /// The data directory; it names its causes itself.
+    #[error("{0}")]
+    Storage(storage::Error),
     /// A port cannot be had.
     #[error(
-        "cannot listen for {port}s on {address}: {source}; stop whoever uses it, or choose another with \
+        "cannot listen for {port}s on {address}; stop whoever uses it, or choose another address with \
          --listen {port}=IP:PORT"
     )]
     Listen {
@@ -108,7 +108,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The operating system refuses something else.
-    #[error("cannot {operation}: {source}")]
+    #[error("cannot {operation}")]
     System {
         /// What.
         operation: &'static str,
@@ -133,7 +133,7 @@ pub fn run(setup: Setup) -> Result<(), Error> {
     let origin = Instant::now();
     allow_open_files();
     let identity = Identity { cluster: setup.cluster.id.clone(), node: setup.id };
-    let opened = storage::open(&setup.data, &identity)?;
+    let opened = storage::open(&setup.data, &identity).map_err(Error::Storage)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -165,7 +165,8 @@ async fn serve(setup: Setup, opened: Opened, origin: Instant) -> Result<(), Erro
     let writer = Writer::spawn(log, move |event| {
         // Fails only when the loop has ended, and the process with it.
         urgent_sender.send(Event::Writer(event)).ok();
-    })?;
+    })
+    .map_err(Error::Storage)?;
     let (events, net) = mpsc::channel(NET_EVENTS_MAX);
     let others = setup.cluster.nodes.iter().map(|member| member.id).filter(|id| *id != me);
     let context = Context {
