@@ -66,7 +66,8 @@ impl Bins {
     pub(super) fn of(run: &Run) -> Bins {
         let end = run.end.max(1);
         let width = bin_width(end);
-        let bins = usize::try_from(end.div_ceil(width)).unwrap_or(1);
+        // What remains belongs to the last interval: the rate of an instant means nothing.
+        let bins = usize::try_from((end / width).max(1)).unwrap_or(1);
         let mut all = Bins { width, end, list: vec![Bin::default(); bins] };
         for op in &run.ops {
             all.add(op);
@@ -92,15 +93,19 @@ impl Bins {
         }
     }
 
-    /// Length of an interval, seconds; the last one may be cut short.
-    fn seconds(&self, place: usize) -> f64 {
+    /// From when to when an interval reaches, nanoseconds; the last one to the end.
+    fn extent(&self, place: usize) -> (u64, u64) {
         let start = number(place).saturating_mul(self.width);
-        float(self.end.saturating_sub(start).clamp(self.width / 4, self.width)) / 1e9
+        let is_last = place + 1 == self.list.len();
+        (start, if is_last { self.end.max(start + 1) } else { start + self.width })
     }
 
     /// Figures of each interval by second.
     pub(super) fn rates(&self, figure: impl Fn(&Bin) -> u64) -> Vec<f64> {
-        let rate = |(place, bin)| float(figure(bin)) / self.seconds(place);
+        let rate = |(place, bin)| {
+            let (start, end) = self.extent(place);
+            float(figure(bin)) * 1e9 / float(end - start)
+        };
         self.list.iter().enumerate().map(rate).collect()
     }
 
@@ -112,8 +117,7 @@ impl Bins {
 
     /// Where the middle of an interval lies, in a drawing's coordinates.
     fn x(&self, place: usize) -> f64 {
-        let start = number(place).saturating_mul(self.width);
-        let end = start.saturating_add(self.width).min(self.end);
+        let (start, end) = self.extent(place);
         WIDTH * (float(start) + float(end)) / 2.0 / float(self.end)
     }
 }
@@ -275,6 +279,15 @@ mod tests {
         let bins = Bins::of(&run(&ops));
         assert!(number(bins.list.len()) <= BINS_MAX + 1, "{} bins", bins.list.len());
         assert_eq!(bins.list.iter().map(|bin| bin.ok).sum::<u64>(), 1000);
+    }
+
+    #[test]
+    fn short_remainder_makes_no_peak_at_the_end() {
+        let ops: Vec<_> = (0..=1_003)
+            .map(|i| (i * 10 * MILLISECOND, i * 10 * MILLISECOND, Outcome::Ok))
+            .collect();
+        let rates = Bins::of(&run(&ops)).rates(|bin| bin.ok);
+        assert!(rates.iter().all(|rate| (90.0..=110.0).contains(rate)), "{rates:?}");
     }
 
     #[test]
