@@ -97,6 +97,14 @@ enum Reaction {
     TakeIt,
 }
 
+/// What comes after a refusal.
+enum Next {
+    /// This node; or none in this round.
+    Ask(Option<Arc<Endpoint>>),
+    /// Nothing: the refusal is the answer.
+    Answer,
+}
+
 fn reaction(code: Code) -> Reaction {
     match code {
         Code::NotLeader => Reaction::FollowLeader,
@@ -198,7 +206,7 @@ impl Driver {
                     return Err(Ending::OutOfTime);
                 }
                 Attempt::Refused(node, error) => {
-                    self.on_refused(errand, &endpoint, &asked, node, error, &mut last)?
+                    self.on_refused(errand, &endpoint, &asked, (node, error), &mut last)?
                 }
                 Attempt::Unknown(kind) => {
                     errand.exposed = true;
@@ -227,47 +235,58 @@ impl Driver {
         }
     }
 
-    /// Whom to ask after a refusal, if anyone.
+    /// Whom to ask after a refusal, if anyone in this round.
     fn on_refused(
         &self,
         errand: &mut Errand<'_>,
         endpoint: &Arc<Endpoint>,
         asked: &[Arc<Endpoint>],
-        node: NodeId,
-        error: Box<api::Error>,
+        (node, error): (NodeId, Box<api::Error>),
         last: &mut Option<ErrorKind>,
     ) -> Result<Option<Arc<Endpoint>>, Ending> {
         errand.exposed |= !error.code.is_definite();
-        let reaction = reaction(error.code);
-        let hinted = match reaction {
-            Reaction::FollowLeader if self.follow_leader => self.router.hinted(&error, asked),
-            Reaction::FollowLeader
-            | Reaction::GoElsewhere
-            | Reaction::ComeBack
-            | Reaction::TakeIt => None,
-        };
-        let kind = ErrorKind::Refused { node, error };
-        let next = match reaction {
-            Reaction::TakeIt => return Err(Ending::Final(kind)),
-            Reaction::FollowLeader if !self.follow_leader => return Err(Ending::Final(kind)),
+        let next = match reaction(error.code) {
             Reaction::FollowLeader => {
                 self.router.forget(endpoint);
+                self.after_not_leader(errand.task, asked, &error)
+            }
+            Reaction::GoElsewhere if self.retry => {
+                self.router.forget(endpoint);
+                Next::Ask(self.elsewhere(asked))
+            }
+            Reaction::ComeBack if self.retry => Next::Ask(None),
+            Reaction::GoElsewhere | Reaction::ComeBack | Reaction::TakeIt => Next::Answer,
+        };
+        let kind = ErrorKind::Refused { node, error };
+        match next {
+            Next::Ask(next) => {
+                *last = Some(kind);
+                Ok(next)
+            }
+            Next::Answer => Err(Ending::Final(kind)),
+        }
+    }
+
+    /// A read is served by any node that knows a leader, so the hint is for writes.
+    fn after_not_leader(
+        &self,
+        task: Task<'_>,
+        asked: &[Arc<Endpoint>],
+        error: &api::Error,
+    ) -> Next {
+        let names_leader = error.leader.is_some() || error.leader_client.is_some();
+        match task {
+            Task::Read(_) | Task::Hello => Next::Ask(self.elsewhere(asked)),
+            Task::Write(..) if self.follow_leader => {
+                let hinted = self.router.hinted(error, asked);
                 if let Some(leader) = &hinted {
                     self.router.prefer(leader);
                 }
-                hinted.or_else(|| self.elsewhere(asked))
+                Next::Ask(hinted.or_else(|| self.elsewhere(asked)))
             }
-            Reaction::GoElsewhere | Reaction::ComeBack if !self.retry => {
-                return Err(Ending::Final(kind));
-            }
-            Reaction::GoElsewhere => {
-                self.router.forget(endpoint);
-                self.elsewhere(asked)
-            }
-            Reaction::ComeBack => None,
-        };
-        *last = Some(kind);
-        Ok(next)
+            Task::Write(..) if names_leader => Next::Answer,
+            Task::Write(..) => Next::Ask(None),
+        }
     }
 
     /// Another node, unless the client is pinned: then only a hint leads away.

@@ -34,8 +34,8 @@ impl Endpoint {
 ///
 /// | | reads ask | writes ask |
 /// |---|---|---|
-/// | no `pin` | any node | any node; `not_leader` leads to another one if `follow_leader`, else it is the answer |
-/// | `pin` | that node | that node; then, if `follow_leader`, the leader that it names |
+/// | no `pin` | any node | any node; if it names a leader, `follow_leader` decides whether to go there or take it for the answer |
+/// | `pin` | that node | that node; the same |
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The nodes; at least one. Leaders that answers name are added.

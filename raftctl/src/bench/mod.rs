@@ -157,7 +157,7 @@ async fn measure(
     let nodes = targets(watcher, &options, args, load).await?;
     let clients = clients(&options, args, &nodes)?;
     if args.mix.gets_percent > 0 {
-        fill(&clients, load).await?;
+        fill(watcher, load).await?;
     }
 
     let counted_from = Instant::now() + args.warmup;
@@ -208,11 +208,11 @@ fn clients(options: &Options, args: &BenchArgs, nodes: &[NodeId]) -> anyhow::Res
 }
 
 /// Writes every key, so that gets find values.
-async fn fill(clients: &[Client], load: &Arc<Load>) -> anyhow::Result<()> {
+async fn fill(watcher: &Client, load: &Arc<Load>) -> anyhow::Result<()> {
     const WRITERS: usize = 64;
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let (client, load) = (clients[writer % clients.len()].clone(), Arc::clone(load));
+        let (client, load) = (watcher.clone(), Arc::clone(load));
         writers.spawn(async move {
             for key in (writer..load.keys()).step_by(WRITERS) {
                 client.call(load.put(key)).await?;

@@ -233,10 +233,8 @@ async fn leadership_lost_without_retry_is_unknown() {
 async fn overload_is_definite_unless_an_attempt_before_was_not() {
     let node = FakeNode::start(1, script(vec![overloaded]));
     check_error(client(once(&[&node])).put("k", "v").await, "overloaded", true);
-    let options = Options { timeout: SHORT, ..options(&[&node]) };
-    check_error(client(options.clone()).put("k", "v").await, "timeout", true);
     let node = FakeNode::start(2, script(vec![leadership_lost, overloaded]));
-    let options = Options { endpoints: vec![Endpoint::at(node.addr())], ..options };
+    let options = Options { timeout: SHORT, ..options(&[&node]) };
     check_error(client(options).put("k", "v").await, "timeout", false);
 }
 
@@ -294,6 +292,29 @@ async fn pinned_client_takes_not_leader_for_an_answer() {
     let pinned = Options { pin: Some(1), follow_leader: false, ..options(&[&follower, &leader]) };
     let error = check_error(client(pinned).put("k", "v").await, "not_leader", true);
     assert_eq!(error.refusal().unwrap().leader_client, Some(leader.addr()));
+    assert_eq!(leader.requests(), []);
+}
+
+#[tokio::test]
+async fn pinned_client_comes_back_to_a_node_that_knows_no_leader_now() {
+    let nobody_leads = || Act::Refuse(error(Code::NotLeader));
+    for follow_leader in [false, true] {
+        let other = FakeNode::start(2, |_| done());
+        let node = FakeNode::start(1, script(vec![nobody_leads, done, nobody_leads, done]));
+        let both = options(&[&node, &other]);
+        let pinned = client(Options { pin: Some(1), follow_leader, ..both });
+        assert_eq!(pinned.get("k", Consistency::Linearizable).await.unwrap().node, 1);
+        assert_eq!(pinned.put("k", "v").await.unwrap().node, 1);
+        assert_eq!(other.requests(), []);
+    }
+}
+
+#[tokio::test]
+async fn pinned_client_that_follows_does_not_follow_with_reads() {
+    let (follower, leader) = follower_and_leader();
+    let pinned = client(Options { pin: Some(1), ..once(&[&follower, &leader]) });
+    let outcome = pinned.get("k", Consistency::Linearizable).await;
+    check_error(outcome, "not_leader", true);
     assert_eq!(leader.requests(), []);
 }
 
