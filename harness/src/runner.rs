@@ -172,11 +172,17 @@ impl Bench<'_> {
             () = self.break_things() => {}
         }
         self.journal.phase(Phase::Heal);
-        self.nemesis.heal_all().await.context("the cluster could not be healed")?;
-        let recovered = self.recovered(&access).await?;
+        // That a node does not come up again is the cluster's failure, not the harness's.
+        let recovered = match self.nemesis.heal_all().await {
+            Ok(()) => self.recovered(&access).await?.map_err(|timed_out| timed_out.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
         match &recovered {
             Ok(()) => self.journal.phase(Phase::Recovered),
-            Err(timed_out) => self.journal.not_recovered(&timed_out.to_string()),
+            Err(why) => {
+                terminal::note(format!("the cluster did not recover: {why}"));
+                self.journal.not_recovered(why);
+            }
         }
         traffic.stop().await?;
         if recovered.is_ok() {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -119,6 +120,31 @@ fn canary_that_is_not_rejected_is_a_harness_failure() {
         .assert()
         .code(3)
         .stdout(contains("VALID").and(contains("the bench is blind")));
+}
+
+#[test]
+fn node_that_does_not_come_up_again_is_the_clusters_failure() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let once = results.path().join("raftd-once");
+    let script = format!(
+        "#!/bin/sh\nfor argument do case $argument in */data) data=$argument; esac; done\n\
+         [ ! -e \"$data\" ] || exit 9\nexec '{}' \"$@\"\n",
+        raftd().display()
+    );
+    fs::write(&once, script).unwrap();
+    fs::set_permissions(&once, fs::Permissions::from_mode(0o755)).unwrap();
+    harness()
+        .args(["run", "register", "--faults", "kill", "--raftd"])
+        .arg(&once)
+        .arg("--results")
+        .arg(results.path())
+        .args(CALM)
+        .assert()
+        .code(1)
+        .stdout(contains("INVALID").and(contains("exit code 9")))
+        .stderr(contains("the cluster did not recover"));
+    assert_eq!(processes_about(results.path()), Vec::<String>::new());
 }
 
 #[test]
