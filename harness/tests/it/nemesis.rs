@@ -14,9 +14,10 @@ use harness::cluster::wait::wait_for;
 use harness::cluster::{Cluster, Event, Options, Status, View};
 use harness::nemesis::schedule::{self, plan};
 use harness::nemesis::{Kind, Nemesis};
+use raftctl::{Client, Consistency, Endpoint};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
@@ -110,6 +111,71 @@ fn every_kind_of_fault_bites_and_the_cluster_works_again() {
                 println!("{} {} {}", event.process(), event.f(), event.value());
             }
         }
+    });
+}
+
+fn client(cluster: &Cluster) -> Client {
+    let endpoints = cluster.client_endpoints().into_iter();
+    let endpoints = endpoints.map(|(node, address)| Endpoint::of(node, address.to_string()));
+    Client::new(raftctl::Options::new(endpoints)).unwrap()
+}
+
+/// Writes key after key until that fails; says which were acknowledged.
+async fn write_until_failure(client: Client, writer: u64, acknowledged: UnboundedSender<String>) {
+    for number in 0.. {
+        let key = format!("{writer}-{number}");
+        if client.put(&key, &key).await.is_err() || acknowledged.send(key).is_err() {
+            return;
+        }
+    }
+}
+
+/// SIGKILL leaves alone what the kernel has: this is about recovery, not about fsync.
+#[test]
+fn cluster_killed_at_once_has_every_acknowledged_write_when_it_is_back() {
+    let _alone = one_cluster_at_a_time();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            supervisor: Some(env!("CARGO_BIN_EXE_harness").into()),
+            ..Options::new(raftd(), 3, dir.path())
+        };
+        let (recorder, _events) = unbounded_channel();
+        let cluster = Arc::new(Cluster::start(&options, Arc::new(recorder)).await.unwrap());
+        let mut acknowledged = Vec::new();
+        for round in 0..3 {
+            cluster.wait_until("a leader", DEADLINE, works).await.unwrap();
+            let (sender, mut keys) = unbounded_channel();
+            let mut writers = JoinSet::new();
+            for writer in 0..4 {
+                let writing =
+                    write_until_failure(client(&cluster), 10 * round + writer, sender.clone());
+                writers.spawn(writing);
+            }
+            for _ in 0..200 {
+                let key = timeout(DEADLINE, keys.recv()).await.expect("it takes no writes");
+                acknowledged.push(key.unwrap());
+            }
+            let mut kills = JoinSet::new();
+            for node in cluster.nodes() {
+                let cluster = Arc::clone(&cluster);
+                kills.spawn(async move { cluster.kill(node).await.unwrap() });
+            }
+            assert_eq!(kills.join_all().await, [true; 3]);
+            writers.abort_all();
+            drop(sender);
+            while let Some(key) = keys.recv().await {
+                acknowledged.push(key);
+            }
+            cluster.restore().await.unwrap();
+        }
+        let client = client(&cluster);
+        for key in &acknowledged {
+            let value = client.get(key, Consistency::Linearizable).await.unwrap().value;
+            assert_eq!(value.as_ref(), Some(key), "lost, of {}", acknowledged.len());
+        }
+        assert!(cluster.shutdown().await.unwrap().values().all(|exit| exit.expected));
     });
 }
 
