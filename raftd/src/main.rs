@@ -1,5 +1,6 @@
 //! The `raftd` command.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use clap::{Parser, ValueEnum};
 use raftd::config::Cluster;
 use raftd::server::{self, Setup};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 const EXAMPLE: &str = r#"A cluster of three on one machine. cluster.toml:
 
@@ -108,14 +110,14 @@ impl FromStr for Listen {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let setup = match setup(&args) {
+    let started = setup(&args).and_then(|setup| start_logging(args.log_format).map(|()| setup));
+    let setup = match started {
         Ok(setup) => setup,
         Err(error) => {
             eprintln!("raftd: {error:#}");
             return ExitCode::from(2);
         }
     };
-    start_logging(args.log_format);
     abort_on_panic();
     match server::run(setup) {
         Ok(()) => ExitCode::SUCCESS,
@@ -161,23 +163,26 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
     Ok(Setup { id: args.id, data: args.data.clone(), peer, client, cluster })
 }
 
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Nobody reads stderr any more: no reason to stop, and complaining there would be one.
+fn start_logging(format: LogFormat) -> anyhow::Result<()> {
+    let info = LevelFilter::INFO.into();
+    let filter =
+        EnvFilter::builder().with_default_directive(info).from_env().context("RUST_LOG")?;
+    // If nobody reads stderr any more, that is no reason to stop, and complaining there would be one.
     let log = tracing_subscriber::fmt().log_internal_errors(false);
     let log = log.with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => log.init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
     }
+    Ok(())
 }
 
 /// A replica may stop, but not lie: after a panic, in whichever thread, nothing may go on.
 fn abort_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        let message = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(event = "panic", place, reason = ?message, "a broken invariant: aborting");
+        let reason = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " | ");
+        tracing::error!(event = "panic", place, reason, "a broken invariant: aborting");
         std::process::abort();
     }));
 }

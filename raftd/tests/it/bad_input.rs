@@ -41,6 +41,16 @@ fn unknown_flag_is_refused_with_exit_code_2() {
 }
 
 #[test]
+fn bad_log_filter_is_refused_with_exit_code_2() {
+    let cluster = Cluster::new(1);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raftd"));
+    let output = command.args(cluster.args(1)).env("RUST_LOG", "raftd=loud").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("RUST_LOG"), "{text}");
+}
+
+#[test]
 fn bad_cluster_file_is_refused_with_its_line() {
     let cluster = Cluster::new(1);
     let file = std::fs::read_to_string(cluster.config()).unwrap();

@@ -268,6 +268,18 @@ fn role_changes_are_logged_for_programs() {
 }
 
 #[test]
+fn log_for_people_that_is_no_terminal_has_no_colours() {
+    let cluster = Cluster::new(1);
+    let args = cluster.args(1).into_iter().map(|arg| arg.replace("json", "text"));
+    let daemon = Daemon::start(args);
+    wait_for("the node to listen", || Client::open(cluster.client_address(1)).map(drop));
+    daemon.signal(Signal::SIGTERM);
+    let (code, text) = daemon.exit();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("event=\"listening\"") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
 fn help_shows_an_example_and_the_exit_codes() {
     let output =
         std::process::Command::new(env!("CARGO_BIN_EXE_raftd")).arg("--help").output().unwrap();

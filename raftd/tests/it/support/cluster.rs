@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -11,19 +11,25 @@ use tempfile::TempDir;
 
 use super::{Client, Daemon, wait_for};
 
+/// The port that shows that an address is taken by a test.
+const RESERVED_PORT: u16 = 7100;
+
 /// A cluster, its files and its processes; all gone when dropped.
 pub(crate) struct Cluster {
     dir: TempDir,
     ip: IpAddr,
+    _reserved: TcpListener,
     nodes: BTreeMap<u64, Option<Daemon>>,
 }
 
 impl Cluster {
     /// The files of a cluster; no node runs yet.
     pub(crate) fn new(size: u64) -> Cluster {
+        let (ip, reserved) = own_ip();
         let cluster = Cluster {
             dir: TempDir::new().unwrap(),
-            ip: own_ip(),
+            ip,
+            _reserved: reserved,
             nodes: (1..=size).map(|id| (id, None)).collect(),
         };
         let mut file = "cluster = \"test\"\n".to_owned();
@@ -181,11 +187,17 @@ impl Cluster {
     }
 }
 
-/// A loopback address that no other test uses, so that its ports are free, and stay free while a node is down.
-fn own_ip() -> IpAddr {
+/// A loopback address that no other test uses as long as the listener lives, so that its ports are free, and stay free
+/// while a node is down.
+fn own_ip() -> (IpAddr, TcpListener) {
     static NEXT: AtomicU8 = AtomicU8::new(2);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    assert!(number < 255, "more clusters than this scheme has addresses for");
-    IpAddr::V4(Ipv4Addr::new(127, number, high, low))
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(number < 255, "more clusters than this scheme has addresses for");
+        let ip = IpAddr::V4(Ipv4Addr::new(127, number, high, low));
+        if let Ok(reserved) = TcpListener::bind((ip, RESERVED_PORT)) {
+            return (ip, reserved);
+        }
+    }
 }
