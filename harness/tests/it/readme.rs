@@ -1,6 +1,5 @@
 //! The README's transcript is run as it stands, so that it cannot rot.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,7 +23,7 @@ fn transcript(readme: &str) -> Vec<Step> {
             let step = steps.last_mut().expect("the transcript begins with a command");
             if in_document {
                 in_document = line != "END";
-                let _ = write!(step.command, "\n{line}");
+                step.command.extend(["\n", line]);
             } else {
                 step.expected.push(line.to_owned());
             }
@@ -84,7 +83,7 @@ fn readme_transcript_does_what_it_says() {
     let mut script = String::from("set -m; trap 'kill -9 $(jobs -p) 2>/dev/null' EXIT\n");
     for step in &steps {
         let command = step.command.replace("127.0.0.1", &address);
-        let _ = write!(script, "{command}\nprintf '\\n==end==%s\\n' $?\n");
+        script.extend([command.as_str(), "\nprintf '\\n==end==%s\\n' $?\n"]);
     }
     let path = format!("{}:{}", binaries().display(), std::env::var("PATH").unwrap_or_default());
     let output = Command::new("bash")
