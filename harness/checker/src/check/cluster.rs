@@ -1,4 +1,5 @@
-//! What the history says about the cluster while clients were at work: who led, which faults were active, which phase.
+//! What the history says about the cluster while clients were at work: who led, which faults were active, which
+//! phase.
 
 use std::collections::BTreeMap;
 

@@ -100,8 +100,8 @@ fn two_leaders(cluster: &Cluster) -> Vec<Violation> {
             continue;
         }
         let explanation = format!(
-            "{} became leader of term {} at {}, and {} became leader of the same term at {}. A term has one leader at most, so a \
-             node voted twice or a vote was counted that was not given.",
+            "{} became leader of term {} at {}, and {} became leader of the same term at {}. A term has \
+             one leader at most, so a node voted twice or a vote was counted that was not given.",
             text::node(other.node),
             lead.term,
             text::at(other.time),

@@ -1,7 +1,7 @@
 //! The sequential objects as the search sees them: states are numbers, operations are steps between states.
 //!
-//! A model is five kinds of steps and a rule where each leads. Registers use their value's number as state, counters their sum, lists a node
-//! of the [`Tree`] of all lists that were ever read. All objects start in state [`START`].
+//! A model is five kinds of steps and a rule where each leads. Registers use their value's number as state, counters
+//! their sum, lists a node of the [`Tree`] of all lists that were ever read. All objects start in state [`START`].
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -90,7 +90,8 @@ impl Tree {
     }
 }
 
-/// A map by a fast hash. Its keys are numbers that this crate has given out itself, so nobody can choose them to collide.
+/// A map by a fast hash. Its keys are numbers that this crate has given out itself, so nobody can choose them to
+/// collide.
 pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<FastHasher>>;
 
 /// A set by the same hash.

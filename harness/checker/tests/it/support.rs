@@ -1,9 +1,9 @@
 //! Histories in a line: `1 write a 0-2; 2 read a 1-3; 3 write b 4-?`.
 //!
-//! `CLIENT F ARGUMENTS START-END`: `END` is `?` if the outcome is open, and ends in `!` if the operation failed. Times are
-//! milliseconds. Arguments: `write a`, `read a`, `read -` (no value), `read [a,b]`, `read 5`, `cas a>b`, `cas a>b=c` (failed,
-//! found c), `append a`, `incr 2`, `incr 2=7` (returned 7), `delete`. A key may stand before the times: `@k2`, and the node
-//! that answered: `#2`. Other processes: `* EVENT` with a JSON value, see [`history`].
+//! `CLIENT F ARGUMENTS START-END`: `END` is `?` if the outcome is open, and ends in `!` if the operation failed.
+//! Times are milliseconds. Arguments: `write a`, `read a`, `read -` (no value), `read [a,b]`, `read 5`, `cas a>b`,
+//! `cas a>b=c` (failed, found c), `append a`, `incr 2`, `incr 2=7` (returned 7), `delete`. A key may stand before the
+//! times: `@k2`, and the node that answered: `#2`. Other processes: `* EVENT` with a JSON value, see [`history`].
 
 use std::collections::BTreeMap;
 

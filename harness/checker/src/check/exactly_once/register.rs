@@ -65,7 +65,8 @@ fn origin(words: Words<'_, '_>, writers: &Writers, op: &Op, word: Word, findings
             let error = words.completion(failed).and_then(|event| event.error.clone());
             let why = error.map_or(String::new(), |error| format!(" ({error})"));
             format!(
-                "{}. Client {} had been told that its write of that value certainly failed{why}, and nobody else wrote it.",
+                "{}. Client {} had been told that its write of that value certainly failed{why}, and \
+                 nobody else wrote it.",
                 saw(),
                 failed.process
             )
@@ -97,8 +98,8 @@ fn lost(words: Words<'_, '_>, found: &Found, last: &[usize], findings: &mut Find
             Some(word) => format!("wrote {}={}", words.name(), words.value(word)),
         };
         format!(
-            "Client {} {what} and {}. When all faults were over, {} and found the older {now}, and no final read saw anything \
-             newer.",
+            "Client {} {what} and {}. When all faults were over, {} and found the older {now}, and no \
+             final read saw anything newer.",
             write.process,
             acknowledged(words, write),
             read_from(words, read),

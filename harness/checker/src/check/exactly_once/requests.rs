@@ -45,8 +45,8 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
 
 fn twice(first: Acknowledged<'_>, second: Acknowledged<'_>) -> Violation {
     let explanation = format!(
-        "{} and {} were both acknowledged at log index {}. An index of the log holds one request only, so one of them is not where \
-         its node says.",
+        "{} and {} were both acknowledged at log index {}. An index of the log holds one request only, \
+         so one of them is not where its node says.",
         text::capital(&phrase(first)),
         phrase(second),
         first.index
@@ -56,8 +56,8 @@ fn twice(first: Acknowledged<'_>, second: Acknowledged<'_>) -> Violation {
 
 fn two(request: &str, first: Acknowledged<'_>, second: Acknowledged<'_>) -> Violation {
     let explanation = format!(
-        "Request {request} was acknowledged at log index {} and again at log index {}. It took effect twice, or one of the answers \
-         is wrong.",
+        "Request {request} was acknowledged at log index {} and again at log index {}. It took effect \
+         twice, or one of the answers is wrong.",
         first.index, second.index
     );
     violation(Class::TwoLogIndexes, explanation, first, second)

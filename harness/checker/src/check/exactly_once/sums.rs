@@ -12,8 +12,8 @@ pub(super) fn check(words: Words<'_, '_>, last: &[usize], findings: &mut Finding
         if i128::from(number) > most {
             findings.add_on_key(Class::Duplicate, words, &[op], || {
                 format!(
-                    "{} and got {number}. Everything that had been asked for by then, acknowledged or not, adds up to at most \
-                     {most}, so a request took effect more than once.",
+                    "{} and got {number}. Everything that had been asked for by then, acknowledged or \
+                     not, adds up to at most {most}, so a request took effect more than once.",
                     text::capital(&read_from(words, op)),
                 )
             });

@@ -72,18 +72,19 @@ fn tokens_of(
             let append = appends.only[token].map(|id| &words.key.ops[id]);
             let ops: Vec<&Op> = append.into_iter().chain([read]).collect();
             findings.add_on_key(Class::Duplicate, words, &ops, || {
+                let times = if asked == 1 { "once".to_owned() } else { text::count(asked, "time") };
                 format!(
-                    "{} and found {value} {} times in it. It had been appended {} only, so a request took effect more than once.",
+                    "{} and found {value} {} times in it. It had been appended {times} only, so a \
+                     request took effect more than once.",
                     saw(),
                     group.len(),
-                    text::count(asked, "time"),
                 )
             });
         } else if let Some(failed) = appends.failed[token].map(|id| &words.key.ops[id]) {
             findings.add_on_key(Class::AbortedRead, words, &[failed, read], || {
                 format!(
-                    "{} and found {value} in it. Client {} had been told that its append of {value} certainly failed, and nobody \
-                     else appended it.",
+                    "{} and found {value} in it. Client {} had been told that its append of {value} \
+                     certainly failed, and nobody else appended it.",
                     saw(),
                     failed.process
                 )
@@ -114,7 +115,8 @@ fn order(
             findings.add_on_key(Class::WrongOrder, words, &[append, earlier, read], || {
                 let token = |op: &Op| op.appends().map_or(String::new(), |token| words.value(token));
                 format!(
-                    "{} and found {} before {}. But the append of {} had been acknowledged before client {} asked to append {}.",
+                    "{} and found {} before {}. But the append of {} had been acknowledged before client \
+                     {} asked to append {}.",
                     text::capital(&read_from(words, read)),
                     token(earlier),
                     token(append),

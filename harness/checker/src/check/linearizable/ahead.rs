@@ -81,7 +81,8 @@ impl Ahead {
     }
 
     /// Whether going from one state to another leaves behind a state that is still needed and cannot come back.
-    /// `open` are the steps under way that are not done yet in this configuration, and whether each certainly happened.
+    /// `open` are the steps under way that are not done yet in this configuration, and whether each certainly
+    /// happened.
     pub(super) fn is_dead_end(
         &self,
         from: State,

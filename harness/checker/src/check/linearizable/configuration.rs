@@ -77,8 +77,8 @@ impl<const W: usize> Known<W> {
         self.len
     }
 
-    /// Whether it is new, and better than all others in something. Those with fewer optional operations done should come
-    /// first.
+    /// Whether it is new, and better than all others in something. Those with fewer optional operations done should
+    /// come first.
     pub(super) fn insert(&mut self, configuration: Configuration<W>) -> bool {
         let new = if self.optional == Mask::EMPTY {
             self.plain.insert(configuration)

@@ -21,7 +21,8 @@ pub(super) fn violation(words: Words<'_, '_>, core: Option<&Core>) -> Violation 
             class: "not linearizable".to_owned(),
             key: words.key.key.map(str::to_owned),
             explanation: format!(
-                "No order of the operations on {} explains what clients saw. The limits left no room to say which.",
+                "No order of the operations on {} explains what clients saw. The limits left no room \
+                 to say which.",
                 words.name()
             ),
             events: Vec::new(),
@@ -55,6 +56,17 @@ pub(super) fn violation(words: Words<'_, '_>, core: Option<&Core>) -> Violation 
     }
 }
 
+/// The value that a single operation found, although it did not make it itself.
+fn phantom(ops: &[&Op]) -> Option<Word> {
+    match ops {
+        [op] => match op.seen {
+            Seen::Word(word) if word != NOTHING && op.writes() != Some(word) => Some(word),
+            Seen::Word(_) | Seen::Unknown | Seen::List(_) | Seen::Number(_) => None,
+        },
+        _ => None,
+    }
+}
+
 struct Explainer<'e, 'c, 'h> {
     words: Words<'c, 'h>,
     part: &'e Part,
@@ -70,49 +82,46 @@ impl Explainer<'_, '_, '_> {
     }
 
     fn why(&self, ops: &[&Op]) -> (&'static str, String) {
-        let name = self.words.name();
-        let written = |word: Word| ops.iter().any(|op| op.writes() == Some(word));
-        if let [op] = ops
-            && let Seen::Word(word) = op.seen
-            && word != NOTHING
-            && !written(word)
-        {
+        if let Some(word) = phantom(ops) {
             let value = self.words.value(word);
+            let name = self.words.name();
             let why = format!(
-                "Nobody had written {value} to {name} by then, so it cannot have been there."
+                "No write of {value} to {name} that may have taken effect had begun by then, so it \
+                 cannot have been there."
             );
             return ("phantom read", why);
         }
-        let swaps = |word: Word| {
-            ops.iter()
-                .filter(|op| op.is_ok())
-                .filter(|op| matches!(op.action, Action::Cas { expect, .. } if expect == word))
-                .count()
-        };
-        if let Some(word) = (0..self.words.key.words.len()).find(|&word| swaps(word) > 1) {
+        if let Some(word) = self.split(ops) {
             let value = self.words.value(word);
             let why = format!(
-                "{name} was {value} once only, and the first cas that succeeded took that away, so not all of them can have \
-                 succeeded."
+                "Only one write left {value} there, and the first cas that succeeded took it away, so \
+                 they cannot all have succeeded."
             );
-            let makers = ops.iter().filter(|op| op.writes() == Some(word)).count();
-            if makers <= 1 {
-                return ("split cas", text::capital(&why));
-            }
+            return ("split cas", why);
         }
-        let why = match self.words.key.model {
+        let what = match self.words.key.model {
             Model::Register | Model::CasRegister => {
-                "gives each of them the value that was written last before it"
+                "gives each of them the value written last before it"
             }
-            Model::Append => {
-                "gives each read all tokens that were appended before it, and no others"
-            }
+            Model::Append => "gives each read exactly the tokens appended before it",
             Model::Counter => "gives each of them the sum of what was added before it",
         };
-        let why = format!(
-            "No order {why}, if an operation that ended before another began is to come first."
-        );
+        let why =
+            format!("What ended before another began must come first, and no such order {what}.");
         ("not linearizable", why)
+    }
+
+    /// A value that one operation made at most, and that several took away.
+    fn split(&self, ops: &[&Op]) -> Option<Word> {
+        let takes = |op: &&&Op, word: Word| {
+            op.is_ok() && matches!(op.action, Action::Cas { expect, .. } if expect == word)
+        };
+        let made = |word: Word| ops.iter().filter(|op| op.writes() == Some(word)).count();
+        (0..self.words.key.words.len()).find(|&word| {
+            ops.iter().filter(|op| takes(op, word)).count() > 1
+                && word != NOTHING
+                && made(word) <= 1
+        })
     }
 
     /// The operation that fits nowhere in a core that is too large to tell.
@@ -130,8 +139,9 @@ impl Explainer<'_, '_, '_> {
             known => format!(", where {name} can only have been {}", text::list(known)),
         };
         let explanation = format!(
-            "{} fits nowhere: {} before it or together with it can be put in order, but only in ways in which this one has no \
-             place{instead}. No order of all of them explains what clients saw.",
+            "{} fits nowhere: {} before it or together with it can be put in order, but only in \
+             ways in which this one has no place{instead}. No order of all of them explains what \
+             clients saw.",
             text::capital(&self.phrase(blocked)),
             text::count(size - 1, "operation"),
         );
@@ -192,18 +202,13 @@ impl Explainer<'_, '_, '_> {
         };
         let shown: Vec<String> =
             list.iter().filter(matters).take(SHOWN).map(|&word| self.words.value(word)).collect();
-        let more = list.len() - shown.len();
-        match (shown.is_empty(), more) {
-            (_, 0) => format!("[{}]", shown.join(", ")),
-            (true, more) => {
-                format!("[] but for {} that do not matter here", text::count(more, "other"))
-            }
-            (false, more) => {
-                format!(
-                    "[{}] but for {} that do not matter here",
-                    shown.join(", "),
-                    text::count(more, "other")
-                )
+        let shown_list = format!("[{}]", shown.join(", "));
+        match list.len() - shown.len() {
+            0 => shown_list,
+            1 => format!("{shown_list} but for 1 other token that does not matter here"),
+            more => {
+                let more = text::number(more);
+                format!("{shown_list} but for {more} other tokens that do not matter here")
             }
         }
     }

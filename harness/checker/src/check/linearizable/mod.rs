@@ -1,5 +1,6 @@
-//! Is there, for each key, an order of its operations that one thread could have carried out, and in which an operation
-//! that ended before another began comes first? A history is linearizable exactly if all its keys are (P-composition).
+//! Is there, for each key, an order of its operations that one thread could have carried out, and in which an
+//! operation that ended before another began comes first? A history is linearizable exactly if all its keys are
+//! (P-composition).
 
 mod ahead;
 mod configuration;

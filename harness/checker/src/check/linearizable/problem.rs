@@ -188,8 +188,8 @@ fn drop_unseen_tokens(steps: &mut Vec<TimedStep>, tokens: &Tokens) {
     });
 }
 
-/// Leaves out writes that may not have happened and whose value nobody saw or expects: if there is an order with such a
-/// write, the same order without it will do, since what comes next (another write, or nothing) does not look at the
+/// Leaves out writes that may not have happened and whose value nobody saw or expects: if there is an order with such
+/// a write, the same order without it will do, since what comes next (another write, or nothing) does not look at the
 /// value. A write that did happen stays, but values that nobody looks at need not be told apart.
 fn drop_unseen_values(steps: &mut Vec<TimedStep>) {
     let mut lookers: FastMap<State, usize> = FastMap::default();

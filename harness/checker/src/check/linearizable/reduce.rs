@@ -1,7 +1,7 @@
 //! From a history without a linearization to few operations that have none either.
 //!
-//! Only steps are taken after which a contradiction is one of the whole history too: if the whole had a linearization, so
-//! would what is left. Those are:
+//! Only steps are taken after which a contradiction is one of the whole history too: if the whole had a
+//! linearization, so would what is left. Those are:
 //! - to stop early: a linearization begins with one of each prefix;
 //! - to leave out a read, or a failed cas: it changes nothing;
 //! - to leave out a write to a register whose value nothing left looks at (see `problem::drop_unseen_values`);

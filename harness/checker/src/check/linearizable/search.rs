@@ -1,7 +1,8 @@
 //! The exact search: Wing and Gong's, with Lowe's memoisation and his just-in-time linearization, in breadth.
 //!
-//! A *configuration* is a state of the object and the set of open operations that have been done in it ("linearized").
-//! The search walks through the history's events with the set of all configurations that are possible, the *frontier*:
+//! A *configuration* is a state of the object and the set of open operations that have been done in it
+//! ("linearized"). The search walks through the history's events with the set of all configurations that are
+//! possible, the *frontier*:
 //!
 //! - an invocation opens an operation;
 //! - at a return, the operation must have been done: configurations in which it has not are extended by other open
@@ -9,22 +10,22 @@
 //!   (Lowe's memoisation). Those that cannot be extended so are dropped. If none is left, the history up to here has
 //!   no linearization.
 //!
-//! So memory is bound by the widest frontier, not by the history; the set is a mask over slots of *open* operations, not over
-//! the history; and progress can be told ("linearizable up to 12.3 s").
+//! So memory is bound by the widest frontier, not by the history; the set is a mask over slots of *open* operations,
+//! not over the history; and progress can be told ("linearizable up to 12.3 s").
 //!
-//! Extending in all ways would be exponential in the number of open operations. Four arguments keep it small. Each says
-//! that of two configurations one can do whatever the other can:
+//! Extending in all ways would be exponential in the number of open operations. Five arguments keep it small. All but
+//! the fourth say that of two configurations one can do whatever the other can, so that this one suffices:
 //!
 //! 1. *Reads at once.* An open operation that finds the state which is there now and leaves it is done right away.
-//! 2. *Equals by deadline.* Of open operations that do exactly the same, the one that returns first goes first; those without a
-//!    return go last. (Whoever does it otherwise may swap the two.)
+//! 2. *Equals by deadline.* Of open operations that do exactly the same, the one that returns first goes first; those
+//!    without a return go last. (Whoever does it otherwise may swap the two.)
 //! 3. *Silent writes.* When a register is overwritten, all open writes whose value nobody will look at afterwards
-//!    happen right before, together with the open reads of it. (Whoever does them later may leave them out there: until
-//!    the next write, nothing looks at their value.)
+//!    happen right before, together with the open reads of it. (Whoever does them later may leave them out there:
+//!    until the next write, nothing looks at their value.)
 //! 4. *Dead ends* ([`Ahead`]): a state is not left while it is needed later on and cannot come back.
-//! 5. *Spare what need not have happened*: a configuration is dropped if another one has the same state, has done the same
-//!    operations of known outcome, and only some of the others. (What is open for ever can still be done whenever the other
-//!    one has to.)
+//! 5. *Spare what need not have happened*: a configuration is dropped if another one has the same state, has done the
+//!    same operations of known outcome, and only some of the others. (What is open for ever can still be done
+//!    whenever the other one has to.)
 
 use super::ahead::{Ahead, never_made};
 use super::configuration::{Configuration, Known, Mask};
@@ -209,7 +210,8 @@ impl<'p, const W: usize> Search<'p, W> {
         Ok(None)
     }
 
-    /// Extends `todo` until `target` is done, and puts the results into the frontier. Returns the states met on the way.
+    /// Extends `todo` until `target` is done, and puts the results into the frontier. Returns the states met on the
+    /// way.
     fn extend(&mut self, todo: Vec<Configuration<W>>, target: usize) -> Result<Vec<State>, Limit> {
         let silent = self.silent_writes();
         let mut states: Vec<State> = todo.iter().map(|configuration| configuration.state).collect();

@@ -49,8 +49,8 @@ fn evidence<'c>(case: &Case<'c, '_>) -> Vec<&'c Op> {
         .collect()
 }
 
-/// First sentence: `Client 7 read k41="3-17" from n2 at 12.841 s, but client 3 had overwritten it with "4-2" and n4 had
-/// acknowledged that 1.92 s earlier`.
+/// First sentence: `Client 7 read k41="3-17" from n2 at 12.841 s, but client 3 had overwritten it with "4-2" and n4
+/// had acknowledged that 1.92 s earlier`.
 fn contradiction(case: &Case<'_, '_>) -> String {
     let (words, read) = (case.words, case.read());
     let ops = &words.key.ops;
@@ -117,8 +117,8 @@ fn missed(case: &Case<'_, '_>, write: &Op, proof: &Op) -> String {
     }
 }
 
-/// Second sentence: `n2 took itself for leader of term 3 while n4 led term 4; at that time n2 was cut off (partition {2} |
-/// {1,3,4,5})`.
+/// Second sentence: `n2 took itself for leader of term 3 while n4 led term 4; at that time n2 was cut off (partition
+/// {2} | {1,3,4,5})`.
 fn circumstances(case: &Case<'_, '_>, stale: &StaleRead, cluster: &Cluster) -> String {
     let Some(node) = case.node else {
         return match stale.true_leader {

@@ -1,13 +1,14 @@
 //! Finds reads that are certainly stale, in O(n log n) for each key.
 //!
-//! A write is *effective* at the latest when it is acknowledged, or when an operation that saw its value completes. A write
-//! of unknown outcome that nobody saw is never known to be effective, so it proves nothing.
+//! A write is *effective* at the latest when it is acknowledged, or when an operation that saw its value completes. A
+//! write of unknown outcome that nobody saw is never known to be effective, so it proves nothing.
 //!
 //! - Registers: a read is stale if it returned a value that was effective before another write was invoked, and that
-//!   other write was effective before the read was invoked. If several writes wrote the value, this must hold for each.
+//!   other write was effective before the read was invoked. If several writes wrote the value, this must hold for
+//!   each.
 //! - Lists: if a token was effective before the read was invoked, and the list lacks it.
-//! - Counters that never fall: if the sum of what was effective before the read was invoked, or any number seen by then, is
-//!   larger than what it returned.
+//! - Counters that never fall: if the sum of what was effective before the read was invoked, or any number seen by
+//!   then, is larger than what it returned.
 
 use std::collections::BTreeMap;
 
@@ -170,8 +171,8 @@ fn register(key: &KeyOps<'_>) -> Found {
             && writes.writers[word] > 0
         {
             found.judged += 1;
-            // Writes invoked after all writes of this value were effective: if any of them was effective when the read
-            // began, that value was gone.
+            // Writes invoked after all writes of this value were effective: if any of them was effective when the
+            // read began, that value was gone.
             let settled = writes.settled[word];
             let after = first_effective.partition_point(|&(call, _)| call < settled);
             if let Some(&(_, missed)) = first_effective.get(after)
@@ -219,8 +220,8 @@ fn list(key: &KeyOps<'_>) -> Found {
                     in_list[token] = id;
                 }
                 let lacks = |token: &Word| in_list[*token] != id;
-                // The first token by time that the list lacks: all before it are in the list, so this takes no longer than
-                // the list is long.
+                // The first token by time that the list lacks: all before it are in the list, so this takes no longer
+                // than the list is long.
                 if let Some((_, missed)) = order.iter().find(|(token, _)| lacks(token))
                     && missed.since < op.call
                 {

@@ -1,5 +1,5 @@
-//! Did a read return what was certainly gone when it began? Linear-time, and certain: what it accuses is no matter of search.
-//! It does not find everything that is not linearizable, but what it finds it can explain.
+//! Did a read return what was certainly gone when it began? Linear-time, and certain: what it accuses is no matter of
+//! search. It does not find everything that is not linearizable, but what it finds it can explain.
 
 mod explain;
 pub(super) mod find;
