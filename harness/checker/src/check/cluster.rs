@@ -62,7 +62,7 @@ impl FaultSpan {
     /// What it does to a node that it touches.
     pub(crate) fn state_of_node(&self) -> &'static str {
         match self.kind.as_str() {
-            "kill" => "was down",
+            "kill" => "was being killed and restarted",
             "pause" => "was paused",
             "isolate-one" | "isolate-leader" => "was cut off",
             "block-client" => "was cut off from clients",

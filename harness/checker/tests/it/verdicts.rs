@@ -112,7 +112,7 @@ fn capped_search_is_unknown_and_says_how_far_it_got() {
     assert_eq!(linearizable.verdict, Verdict::Unknown);
     assert_eq!(
         linearizable.summary,
-        "1 of 1 key undecided; \"k\" is linearizable up to 0.000 s, then the limit of configurations was reached."
+        "1 of 1 key is undecided; \"k\" is linearizable up to 0.000 s, then the limit of configurations was reached."
     );
     assert_eq!(results.verdict, Verdict::Unknown);
     assert_eq!(results.headline, format!("Unknown: {}", linearizable.summary));

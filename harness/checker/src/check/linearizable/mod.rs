@@ -95,10 +95,12 @@ impl<'c, 'h> Tally<'c, 'h> {
 
     fn summary(&self, history: &History, keys: &[KeyOps<'_>]) -> String {
         if let Some((first, _)) = self.blocked.first() {
+            let blocked = self.blocked.len();
             return format!(
-                "{} of {} not linearizable, the first is {}.",
-                text::number(self.blocked.len()),
+                "{} of {} {} not linearizable, the first is {}.",
+                text::number(blocked),
                 text::count(keys.len(), "key"),
+                if blocked == 1 { "is" } else { "are" },
                 text::quote(first.key.unwrap_or(""))
             );
         }
@@ -111,9 +113,10 @@ impl<'c, 'h> Tally<'c, 'h> {
             );
         };
         format!(
-            "{} of {} undecided; {} is linearizable up to {}, then {}.",
+            "{} of {} {} undecided; {} is linearizable up to {}, then {}.",
             text::number(self.undecided.len()),
             text::count(keys.len(), "key"),
+            if self.undecided.len() == 1 { "is" } else { "are" },
             text::quote(key),
             text::at(time_of(history, *position)),
             limit.words()

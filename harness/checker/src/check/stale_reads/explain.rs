@@ -136,8 +136,8 @@ fn circumstances(case: &Case<'_, '_>, stale: &StaleRead, cluster: &Cluster) -> S
     let name = text::node(node);
     let took = match (stale.role.as_deref(), stale.term) {
         (Some("leader"), Some(term)) => format!("{name} took itself for leader of term {term}"),
-        (Some(role), Some(term)) => format!("{name} took itself for {role} in term {term}"),
-        (Some(role), None) => format!("{name} took itself for {role}"),
+        (Some(role), Some(term)) => format!("{name} answered as {role} in term {term}"),
+        (Some(role), None) => format!("{name} answered as {role}"),
         (None, _) => format!("{name} did not say in which role it answered"),
     };
     let led = match stale.true_leader {
