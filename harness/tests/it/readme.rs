@@ -57,9 +57,9 @@ fn output_matches(documented: &[String], printed: &[&str]) -> bool {
         [any, rest @ ..] if any.trim() == "…" => {
             (0..=printed.len()).any(|skip| output_matches(rest, &printed[skip..]))
         }
-        [line, rest @ ..] => printed
-            .split_first()
-            .is_some_and(|(first, others)| line_matches(line, first) && output_matches(rest, others)),
+        [line, rest @ ..] => printed.split_first().is_some_and(|(first, others)| {
+            line_matches(line, first) && output_matches(rest, others)
+        }),
     }
 }
 
