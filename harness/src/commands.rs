@@ -138,7 +138,7 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
         ),
         (
             Listable::Faults,
-            "Faults (--faults KIND,KIND…; `partition` is all that cut links between nodes)",
+            "Faults (--faults KIND,KIND…; `partition` is all but kill and pause)",
             Kind::ALL.map(|kind| [kind.name(), kind.describe()].map(str::to_owned)).to_vec(),
         ),
         (
