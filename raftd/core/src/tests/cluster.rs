@@ -32,6 +32,8 @@ pub(super) struct Cluster {
     /// Requests without an answer, with the node that was asked.
     pub(super) waiting: BTreeMap<Token, (NodeId, Request)>,
     last_token: Token,
+    /// A node that is busy, and the inputs that wait for it: it takes them in one step.
+    busy: Option<(NodeId, Vec<Input>)>,
     /// Kept between steps for its memory.
     effects: Effects,
 }
@@ -79,6 +81,7 @@ impl Cluster {
             trace: None,
             waiting: BTreeMap::new(),
             last_token: 0,
+            busy: None,
             effects: Effects::default(),
             options,
         };
@@ -114,8 +117,26 @@ impl Cluster {
         self.member(id).node.as_ref()
     }
 
+    /// From now on, what happens to this node waits until it has time.
+    pub(super) fn keep_busy(&mut self, id: NodeId) {
+        assert!(self.busy.is_none(), "one at a time");
+        self.busy = Some((id, Vec::new()));
+    }
+
+    /// The busy node takes all that has come in.
+    pub(super) fn catch_up(&mut self) {
+        let (id, inputs) = self.busy.take().expect("somebody is busy");
+        self.step(id, inputs);
+    }
+
     /// Gives the node its inputs, if it is up, and its effects to the world.
     pub(super) fn step(&mut self, id: NodeId, inputs: impl IntoIterator<Item = Input>) {
+        if let Some((busy, waiting)) = &mut self.busy
+            && *busy == id
+        {
+            waiting.extend(inputs);
+            return;
+        }
         let member = &mut self.members[slot(id)];
         let Some(node) = &mut member.node else { return };
         let before = self.trace.is_some().then(|| node.view());

@@ -72,8 +72,9 @@ impl Seen {
         }
     }
 
-    const EXPECTED: [&str; 13] = [
+    const EXPECTED: [&str; 14] = [
         "answers given to a retry",
+        "batches",
         "crashes",
         "crashes that lose records",
         "cuts",
@@ -92,7 +93,7 @@ impl Seen {
 /// How likely things are in one schedule: no two seeds dwell on the same.
 #[derive(Debug)]
 struct Weights {
-    actions: [(Action, u32); 10],
+    actions: [(Action, u32); 11],
     /// A follower that is woken waits no more and campaigns.
     campaign: f64,
     lose: f64,
@@ -106,6 +107,7 @@ struct Weights {
 #[derive(Clone, Copy, Debug)]
 enum Action {
     Deliver,
+    Batch,
     Release,
     Sync,
     Wake,
@@ -122,6 +124,7 @@ impl Weights {
         let mut up_to = |max: u32| rng.random_range(0..=max);
         let actions = [
             (Action::Deliver, 100 + up_to(200)),
+            (Action::Batch, up_to(10)),
             (Action::Release, up_to(4)),
             (Action::Sync, 20 + up_to(100)),
             (Action::Wake, 5 + up_to(30)),
@@ -148,7 +151,8 @@ impl Weights {
             let idle = match action {
                 Action::Deliver => cluster.network.is_empty(),
                 Action::Sync => !cluster.ids().any(|id| cluster.member(id).disk.is_dirty()),
-                Action::Release
+                Action::Batch
+                | Action::Release
                 | Action::Wake
                 | Action::Propose
                 | Action::Read
@@ -251,6 +255,7 @@ impl Run {
     fn act(&mut self, action: Action) {
         match action {
             Action::Deliver => self.deliver(),
+            Action::Batch => self.batch(),
             Action::Release => self.release(),
             Action::Sync => {
                 let dirty = self.any_node(|cluster, id| cluster.member(id).disk.is_dirty());
@@ -333,6 +338,25 @@ impl Run {
             batch.push(self.cluster.network.remove(at));
         }
         self.cluster.receive(to, batch);
+    }
+
+    /// Several things happen to a node, which takes them in one step.
+    fn batch(&mut self) {
+        let Some(id) = self.any_victim() else { return };
+        self.cluster.keep_busy(id);
+        for _ in 0..self.rng.random_range(2..12) {
+            match self.weights.next(&mut self.rng, &self.cluster) {
+                action @ (Action::Deliver
+                | Action::Release
+                | Action::Sync
+                | Action::Wake
+                | Action::Propose
+                | Action::Read) => self.act(action),
+                Action::Batch | Action::Crash | Action::Restart | Action::Cut | Action::Heal => {}
+            }
+        }
+        self.cluster.catch_up();
+        self.seen.count("batches");
     }
 
     /// Something that everyone has forgotten arrives.
