@@ -10,6 +10,10 @@
 //!
 //! Whatever gathers while a step runs goes into the next one together: one write, one fsync, one append for each follower.
 //! Every other task only moves bytes. An error here ends the process, and so does the end of any task that matters.
+//!
+//! What happens is logged with a field `event` that programs may rely on: `recovered`, `torn_tail`, `listening` (with both
+//! addresses), `role` (at each change of role, term or leader), `link_down`, `refused`, `disk_full`, `disk_has_room`,
+//! `stopping`, `stopped`, `failed`, `panic`. Nothing is logged for each request.
 
 #![expect(
     clippy::disallowed_methods,

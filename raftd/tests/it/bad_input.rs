@@ -199,6 +199,20 @@ fn wrong_peer_hello_is_refused_and_logged() {
     assert_eq!(status["messages_refused"], 6, "{status}");
 }
 
+#[test]
+fn members_with_different_cluster_files_both_say_so() {
+    let cluster = Cluster::new(2);
+    let node = Daemon::start(cluster.args(1));
+    let file = std::fs::read_to_string(cluster.config()).unwrap();
+    std::fs::write(cluster.config(), file.replace("\"test\"", "\"other\"")).unwrap();
+    let other = Daemon::start(cluster.args(2));
+    for node in [node, other] {
+        let names = |event: &Value, word: &str| event["reason"].as_str().unwrap().contains(word);
+        node.event("refused", |event| names(event, "not of"));
+        node.event("link_down", |event| names(event, "refused: this is node"));
+    }
+}
+
 /// Bytes that are no text in any encoding, with line ends among them; always the same.
 fn garbage(bytes: usize) -> Vec<u8> {
     let step = |state: &mut u64| {
