@@ -80,6 +80,8 @@ pub struct Live {
     pub faults: BTreeMap<u64, String>,
     /// Faults begun.
     pub faults_begun: u64,
+    /// Faults that proved that they bit, per kind.
+    pub bites: BTreeMap<&'static str, u64>,
 }
 
 /// Writes the history of one run.
@@ -220,7 +222,7 @@ impl cluster::Recorder for Journal {
                     state.live.leader = Some((*node, *term));
                 }
             }
-            cluster::Event::Fault { fault, .. } => state.live.fault(fault),
+            cluster::Event::Fault { f, fault } => state.live.fault(f, fault),
             cluster::Event::Role { .. }
             | cluster::Event::Start { .. }
             | cluster::Event::Panic { .. }
@@ -242,7 +244,7 @@ impl State {
 }
 
 impl Live {
-    fn fault(&mut self, fault: &Fault) {
+    fn fault(&mut self, kind: &'static str, fault: &Fault) {
         if fault.phase == "start" {
             if !fault.outcome.starts_with("skipped") {
                 self.faults.insert(fault.fault, fault.text.clone());
@@ -250,6 +252,7 @@ impl Live {
             }
         } else {
             self.faults.remove(&fault.fault);
+            *self.bites.entry(kind).or_default() += u64::from(fault.proof > 0);
         }
     }
 }

@@ -26,7 +26,8 @@ use crate::client::Access;
 use crate::cluster::wait::{TimedOut, wait_for};
 use crate::cluster::{self, Cluster};
 use crate::journal::{FLUSH_EVERY, Journal, Phase};
-use crate::nemesis::{Nemesis, schedule};
+use crate::nemesis::schedule::{self, Schedule};
+use crate::nemesis::{Kind, Nemesis};
 use crate::progress::Progress;
 use crate::scenario::{Scenario, consistency_name};
 use crate::store::{self, RunDirectory};
@@ -37,6 +38,13 @@ use crate::workload::Generator;
 /// What the runner itself writes to try whether a node serves; no workload uses this key.
 const CARETAKER_KEY: &str = "caretaker";
 
+/// How often more faults are planned for kinds that have not bitten often enough when the time is up.
+const ROUNDS_MORE_MAX: u64 = 3;
+
+/// How long such a round takes: a lead, and room for each kind.
+const ROUND_MORE: Duration = Duration::from_millis(1500);
+const ROUND_MORE_PER_KIND: Duration = Duration::from_secs(2);
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -44,7 +52,7 @@ pub struct Plan {
     pub scenario: Scenario,
     /// Seed of every random choice.
     pub seed: u64,
-    /// From the first operation to the end of the last fault.
+    /// From the first operation to the end of the last fault, unless some have to be made up for.
     pub time_limit: Duration,
     /// The daemon.
     pub raftd: PathBuf,
@@ -194,21 +202,48 @@ impl Bench<'_> {
 
     /// Inflicts the faults, and returns when the time is up.
     async fn break_things(&self) {
-        let Plan { scenario, seed, time_limit, .. } = self.plan;
-        let kinds = scenario.faults.clone();
-        let schedule =
-            schedule::plan(&schedule::Options::new(kinds, *seed, scenario.nodes, *time_limit));
+        let Plan { scenario, time_limit, .. } = self.plan;
+        let schedule = self.schedule(scenario.faults.clone(), 0, *time_limit);
         let first =
             schedule.process.iter().chain(&schedule.network).map(|planned| planned.start).min();
-        let (keep_on, stop) = watch::channel(false);
         let first_begins = async {
             if let Some(first) = first {
                 sleep(first).await;
                 self.journal.phase(Phase::Faults);
             }
         };
-        tokio::join!(first_begins, self.nemesis.run(&schedule, stop), sleep(*time_limit));
-        drop(keep_on);
+        tokio::join!(first_begins, self.inflict(&schedule), sleep(*time_limit));
+        // Where everything takes longer than planned there was no time for some: coverage is no matter of luck.
+        for round in 1..=ROUNDS_MORE_MAX {
+            let missing = self.missing();
+            if missing.is_empty() {
+                break;
+            }
+            let limit =
+                ROUND_MORE + ROUND_MORE_PER_KIND * u32::try_from(missing.len()).unwrap_or(1);
+            self.inflict(&self.schedule(missing, round, limit)).await;
+        }
+    }
+
+    /// The kinds of fault that have not bitten as often as they are to.
+    fn missing(&self) -> Vec<Kind> {
+        let minima = self.plan.scenario.minima(self.plan.time_limit).faults;
+        let bites = self.journal.live().bites;
+        let missing = |kind: &Kind| {
+            let bitten = bites.get(kind.name()).copied().unwrap_or(0);
+            bitten < minima.get(kind.name()).copied().unwrap_or(0)
+        };
+        self.plan.scenario.faults().filter(missing).collect()
+    }
+
+    fn schedule(&self, kinds: Vec<Kind>, round: u64, limit: Duration) -> Schedule {
+        let Plan { scenario, seed, .. } = self.plan;
+        schedule::plan(&schedule::Options::new(kinds, seed ^ round, scenario.nodes, limit))
+    }
+
+    async fn inflict(&self, schedule: &Schedule) {
+        let keep_on = watch::Sender::new(false);
+        self.nemesis.run(schedule, keep_on.subscribe()).await;
     }
 
     /// Returns when an anomaly is certain, if one is enough.

@@ -123,6 +123,29 @@ fn canary_that_is_not_rejected_is_a_harness_failure() {
 }
 
 #[test]
+fn faults_that_there_was_no_time_for_are_made_up_for() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let scenario = results.path().join("many-kills.toml");
+    // In 3 s there is time for one kill; two are to bite.
+    let text = "# Hypothesis: none.\nname = \"many-kills\"\nmodel = \"register\"\nexpected = \"valid\"\n\
+                nodes = 3\nclients = 3\nrate = 100\noperations = { read = 1, write = 1 }\n\
+                faults = [\"kill\"]\nminima = { each_fault = 20 }\n";
+    fs::write(&scenario, text).unwrap();
+    harness()
+        .arg("run")
+        .arg(&scenario)
+        .args(["--time-limit", "3s", "--raftd"])
+        .arg(raftd())
+        .arg("--results")
+        .arg(results.path())
+        .assert()
+        .code(0);
+    let recorded = json(&run_directory(results.path(), "many-kills").join("results.json"));
+    assert!(recorded["faults"]["kill"]["bit"].as_u64().unwrap() >= 2);
+}
+
+#[test]
 fn node_that_does_not_come_up_again_is_the_clusters_failure() {
     let _alone = one_cluster_at_a_time();
     let results = tempfile::tempdir().unwrap();
