@@ -1,5 +1,6 @@
 //! Whatever may have been acknowledged and is not what was written keeps the node from starting.
 
+use raftd::codec::{LogLine, SegmentStart, decode_log_line, encode_segment_start};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tempfile::TempDir;
@@ -222,6 +223,28 @@ fn segment_of_another_place_is_refused() {
             .contains("line 1: the file is segment 3 of node 1 of cluster \"demo\", not segment 2"),
         "{refused}"
     );
+}
+
+/// A copy of an older segment, or one from another time, would pass for intact by its checksums.
+#[test]
+fn segment_that_starts_elsewhere_than_the_one_before_ends_is_refused() {
+    let changes: [fn(&mut SegmentStart); 3] =
+        [|start| start.next += 1, |start| start.term += 1, |start| start.vote = Some(3)];
+    for change in changes {
+        let dir = many_segments();
+        edit(&segment(dir.path(), 2), |content| {
+            let end = content.iter().position(|&b| b == b'\n').unwrap() + 1;
+            let Ok(LogLine::Segment(mut start)) = decode_log_line(&content[..end]) else {
+                panic!("a segment starts with its line");
+            };
+            change(&mut start);
+            let mut line = Vec::new();
+            encode_segment_start(&start, &mut line);
+            content.splice(..end, line);
+        });
+        let refused = refusal(dir.path());
+        assert!(refused.contains(".log, line 1: the segment starts at index"), "{refused}");
+    }
 }
 
 #[test]
