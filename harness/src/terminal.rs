@@ -31,7 +31,7 @@ pub fn note(line: impl Display) {
 /// The verdict on one history and what it rests on, down to the first violation.
 pub fn verdict(out: &mut impl Write, record: &Record) -> io::Result<()> {
     let results = &record.results;
-    writeln!(out, "\n{} {}\n", badge(results.verdict), results.headline)?;
+    writeln!(out, "\n{}\n", headline(results))?;
     let mut checks = table();
     for check in &results.checks {
         checks.add_row([&check.name, word(check.verdict), &check.summary]);
@@ -55,15 +55,22 @@ pub fn verdict(out: &mut impl Write, record: &Record) -> io::Result<()> {
     Ok(())
 }
 
-/// A verdict as a word that catches the eye.
-pub fn badge(verdict: Verdict) -> String {
-    let text = format!(" {} ", word(verdict).to_uppercase());
-    let styled = match verdict {
-        Verdict::Valid => style(text).black().on_green(),
-        Verdict::Unknown => style(text).black().on_yellow(),
-        Verdict::Invalid => style(text).white().on_red(),
+/// The verdict as a word that catches the eye, and the sentence that goes with it.
+fn headline(results: &Results) -> String {
+    let plain = word(results.verdict).to_uppercase();
+    let badge = style(format!(" {plain} "));
+    let badge = match results.verdict {
+        Verdict::Valid => badge.black().on_green(),
+        Verdict::Unknown => badge.black().on_yellow(),
+        Verdict::Invalid => badge.white().on_red(),
     };
-    styled.bold().to_string()
+    let (before, sentence) = results.headline.split_once(": ").unwrap_or_default();
+    let says_it_twice = before.eq_ignore_ascii_case(&plain);
+    let sentence = if says_it_twice { sentence } else { &results.headline };
+    let mut line = table();
+    line.add_row([&plain, sentence]);
+    // The colours go in last: they would count as characters.
+    line.trim_fmt().replacen(&format!(" {plain} "), &badge.bold().to_string(), 1)
 }
 
 /// What stands where a verdict would if there is none.
@@ -132,11 +139,12 @@ fn faults(record: &Record) -> String {
         if fault.installed == 0 {
             return format!("{kind} skipped");
         }
-        let without = match fault.installed - fault.bit {
-            0 => String::new(),
-            without => format!(", {without} without proof"),
-        };
-        format!("{kind} {} ({} {}{without})", fault.bit, HumanCount(fault.proof), fault.unit)
+        let proof = format!("{} {}", HumanCount(fault.proof), fault.unit);
+        match fault.installed - fault.bit {
+            0 => format!("{kind} {} ({proof})", fault.bit),
+            all if all == fault.installed => format!("{kind} {all} without proof"),
+            some => format!("{kind} {} ({proof}; {some} more without proof)", fault.bit),
+        }
     });
     kinds.collect::<Vec<_>>().join(", ")
 }
