@@ -168,3 +168,83 @@ fn title(violation: &Violation) -> String {
     let first = class.next().into_iter().flat_map(char::to_uppercase);
     format!(" {}{}{key}", first.collect::<String>(), class.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use history_checker::History;
+    use history_checker::results::{Check, Counts};
+
+    use super::*;
+
+    fn results(headline: &str, checks: Vec<Check>) -> Results {
+        let headline = headline.to_owned();
+        Results { verdict: Verdict::Invalid, headline, checks, counts: Counts::default() }
+    }
+
+    fn check(name: &str, summary: &str, class: &str) -> Check {
+        let violation = Violation {
+            class: class.to_owned(),
+            key: Some("k1".to_owned()),
+            explanation: format!("{class}, explained."),
+            events: Vec::new(),
+            time: 0,
+            stale: None,
+        };
+        Check {
+            name: name.to_owned(),
+            verdict: Verdict::Invalid,
+            summary: summary.to_owned(),
+            violations: vec![violation],
+            details: serde_json::Value::Null,
+        }
+    }
+
+    /// What is printed of these results and the nemesis events that follow.
+    fn printed(results: Results, events: &str) -> String {
+        let header = r#"{"history":1,"workload":"w","model":"register"}"#;
+        let history = History::parse(format!("{header}\n{events}").as_bytes(), "test").unwrap();
+        let mut out = Vec::new();
+        verdict(&mut out, &Record::new(&history, results)).unwrap();
+        console::strip_ansi_codes(&String::from_utf8(out).unwrap()).into_owned()
+    }
+
+    #[test]
+    fn verdict_is_said_once_and_explained_by_the_check_that_it_is_about() {
+        let checks = vec![
+            check("linearizable", "2 of 3 keys.", "not linearizable"),
+            check("stale-reads", "7 of 9 reads are stale.", "stale read"),
+        ];
+        let text = printed(results("Invalid: 7 of 9 reads are stale.", checks), "");
+        assert!(text.starts_with("\n INVALID  7 of 9 reads are stale.\n\n"), "{text}");
+        assert!(text.ends_with("\n Stale read of k1\n stale read, explained.\n"), "{text}");
+    }
+
+    #[test]
+    fn faults_are_told_with_their_proof() {
+        let line = |index: u64, f: &str, rest: &str| {
+            format!(
+                r#"{{"index":{index},"time":1,"process":"nemesis","type":"info","f":"{f}","value":{{{rest}}}}}"#
+            ) + "\n"
+        };
+        let stop =
+            |proof| format!(r#""phase":"stop","fault":1,"proof":{proof},"unit":"ms stopped""#);
+        let start = r#""phase":"start","fault":1,"outcome":"installed""#;
+        let skipped = r#""phase":"start","fault":2,"outcome":"skipped: too few nodes""#;
+        let events = line(0, "pause", start)
+            + &line(1, "pause", &stop(1200))
+            + &line(2, "pause", start)
+            + &line(3, "pause", &stop(0))
+            + &line(4, "kill", start)
+            + &line(5, "kill", &stop(0))
+            + &line(6, "ring", skipped);
+        let text = printed(results("Invalid: no.", Vec::new()), &events);
+        let expected = "faults      kill 1 without proof, pause 1 (1,200 ms stopped; 1 more without proof), ring skipped";
+        assert!(text.contains(expected), "{text}");
+    }
+
+    #[test]
+    fn shell_words_are_quoted_where_they_must_be() {
+        let words = ["harness", "--results", "my runs", "it's"].map(str::to_owned);
+        assert_eq!(shell(&words), r"harness --results 'my runs' 'it'\''s'");
+    }
+}
