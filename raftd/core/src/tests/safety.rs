@@ -79,7 +79,8 @@ impl Safety {
     /// Log Matching (Thesis §3.5): an entry's name stands for one content and one predecessor, hence by induction for
     /// one log up to it. And a committed entry is never voided by a node that has it.
     pub(super) fn on_write(&mut self, id: NodeId, write: &Write, log: &Contents) {
-        let mut last = log.last();
+        // The log as it will be: the first `kept` entries of `log`, then what this write adds.
+        let (mut kept, mut added) = (log.log.len(), Vec::new());
         let (mut term, mut vote) = (log.term, log.vote);
         for record in &write.records {
             match record {
@@ -95,17 +96,16 @@ impl Safety {
                     self.voided += 1;
                     let keep = position(*from);
                     for entry in self.committed.iter().skip(keep) {
-                        assert!(
-                            !log.holds(entry.id),
-                            "n{id} voids {}, which is committed",
-                            entry.id
-                        );
+                        let held = log.holds(entry.id) || added.contains(&entry.id);
+                        assert!(!held, "n{id} voids {}, which is committed", entry.id);
                     }
-                    last = keep.checked_sub(1).map_or(EntryId::ZERO, |at| log.log[at].id);
+                    added.truncate(keep.saturating_sub(kept));
+                    kept = kept.min(keep);
                 }
                 Record::Entry(entry) => {
-                    self.on_entry(last, entry);
-                    last = entry.id;
+                    let before = added.last().copied().or_else(|| Some(log.log[..kept].last()?.id));
+                    self.on_entry(before.unwrap_or(EntryId::ZERO), entry);
+                    added.push(entry.id);
                 }
             }
         }
