@@ -154,6 +154,11 @@ fn open_write_may_land_after_others() {
 }
 
 #[test]
+fn open_write_in_between_does_not_hide_a_later_one() {
+    assert!(!is_valid("register", "1 write a 0-1; 2 write b 2-?; 4 write c 3-4; 3 read a 6-7"));
+}
+
+#[test]
 fn concurrent_writes_prove_nothing() {
     assert!(is_valid("register", "1 write a 0-5; 2 write b 4-6; 3 read a 7-8"));
     assert!(is_valid("register", "1 write a 0-1; 2 write b 2-7; 3 read a 6-8"));

@@ -23,6 +23,7 @@ enum Class {
     LostAppend,
     LostIncrement,
     Duplicate,
+    WrongSum,
     AbortedRead,
     PhantomRead,
     WrongOrder,
@@ -31,11 +32,12 @@ enum Class {
 }
 
 impl Class {
-    const ALL: [Class; 9] = [
+    const ALL: [Class; 10] = [
         Class::LostWrite,
         Class::LostAppend,
         Class::LostIncrement,
         Class::Duplicate,
+        Class::WrongSum,
         Class::AbortedRead,
         Class::PhantomRead,
         Class::WrongOrder,
@@ -49,6 +51,7 @@ impl Class {
             Class::LostAppend => "lost append",
             Class::LostIncrement => "lost increment",
             Class::Duplicate => "duplicate",
+            Class::WrongSum => "wrong sum",
             Class::AbortedRead => "aborted read",
             Class::PhantomRead => "phantom read",
             Class::WrongOrder => "wrong order",

@@ -10,10 +10,11 @@ pub(super) fn check(words: Words<'_, '_>, last: &[usize], findings: &mut Finding
         let Seen::Number(number) = op.seen else { continue };
         let most = sums.most(op);
         if i128::from(number) > most {
-            findings.add_on_key(Class::Duplicate, words, &[op], || {
+            let (class, why) = sums.class(Class::Duplicate, "a request took effect more than once");
+            findings.add_on_key(class, words, &[op], || {
                 format!(
                     "{} and got {number}. Everything that had been asked for by then, acknowledged or \
-                     not, adds up to at most {most}, so a request took effect more than once.",
+                     not, adds up to at most {most}, so {why}.",
                     text::capital(&read_from(words, op)),
                 )
             });
@@ -27,9 +28,11 @@ pub(super) fn check(words: Words<'_, '_>, last: &[usize], findings: &mut Finding
                 words.key.ops.iter().filter(|other| other.is_ok() && other.ret < op.call);
             let newest = before.rfind(|other| other.adds().is_some());
             let ops: Vec<&Op> = newest.into_iter().chain([op]).collect();
-            findings.add_on_key(Class::LostIncrement, words, &ops, || {
+            let (class, why) = sums.class(Class::LostIncrement, "an acknowledged request was lost");
+            findings.add_on_key(class, words, &ops, || {
                 format!(
-                    "At the end, {} and got {number}. What had been acknowledged before adds up to at least {least}.",
+                    "At the end, {} and got {number}. What had been acknowledged before adds up to at \
+                     least {least}, so {why}.",
                     read_from(words, op),
                 )
             });
@@ -73,6 +76,16 @@ impl Sums {
             negative_done: sum(-1, |op| op.ret),
             positive_asked: sum(1, |op| op.call),
             negative_asked: sum(-1, |op| op.call),
+        }
+    }
+
+    /// What is wrong if a sum is too large, or too small - unless numbers were subtracted too, which can be lost or
+    /// applied twice just as well.
+    fn class(&self, class: Class, why: &'static str) -> (Class, &'static str) {
+        if self.negative_asked.is_empty() {
+            (class, why)
+        } else {
+            (Class::WrongSum, "a request was lost or took effect more than once")
         }
     }
 
