@@ -506,6 +506,8 @@ fn checked_hello(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use raftd::api::{Consistency, Request, Response};
 
     use super::*;
@@ -515,6 +517,56 @@ mod tests {
         let mut answers = Vec::new();
         let result = take_answers(&mut buffer, &mut 0, &mut answers);
         (result.map(|()| answers), buffer)
+    }
+
+    /// A connection to a peer that neither reads nor writes, and that peer.
+    async fn mute() -> (Arc<Connection>, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let connection = Connection::start(stream, BytesMut::new(), 1, 0);
+        (Arc::new(connection), listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn abandoned_request_is_forgotten_and_makes_room() {
+        let (connection, _peer) = mute().await;
+        let mut waiters: Vec<Waiter> =
+            (0..WAITING_MAX).map(|_| connection.send(None, None, &Op::Status).unwrap()).collect();
+        assert_eq!(connection.send(None, None, &Op::Status).unwrap_err(), Unsent::Full);
+        let room = tokio::spawn({
+            let connection = Arc::clone(&connection);
+            async move { connection.room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!room.is_finished());
+        waiters.pop();
+        tokio::time::timeout(Duration::from_mins(1), room).await.unwrap().unwrap();
+        waiters.push(connection.send(None, None, &Op::Status).unwrap());
+        drop(waiters);
+        assert!(connection.shared.state().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn bytes_that_a_node_does_not_take_are_bounded() {
+        let (connection, _peer) = mute().await;
+        let op = Op::Put { key: "k".to_owned(), value: "v".repeat(1 << 20) };
+        let mut waiters = Vec::new();
+        while let Ok(waiter) = connection.send(None, None, &op) {
+            waiters.push(waiter);
+            tokio::task::yield_now().await;
+        }
+        assert!(connection.shared.state().unsent.len() <= UNSENT_BYTES_MAX + (2 << 20));
+        assert!(waiters.len() < 100, "{} MiB are on their way", waiters.len());
+    }
+
+    #[tokio::test]
+    async fn closed_connection_tells_everyone_and_takes_no_more() {
+        let (connection, peer) = mute().await;
+        let mut waiter = connection.send(None, None, &Op::Status).unwrap();
+        drop(peer);
+        let reason = waiter.reply().await.unwrap_err();
+        assert_eq!(connection.closed(), Some(reason));
+        assert_eq!(connection.send(None, None, &Op::Status).unwrap_err(), Unsent::Closed);
     }
 
     #[test]

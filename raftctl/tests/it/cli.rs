@@ -236,7 +236,7 @@ fn cluster_file_says_whom_to_talk_to() {
     run(raftctl(&["get", "k"]).env("RAFTCTL_CONFIG", path)).exits(0).prints("blue\n");
     // Whoever answers must be who the file says.
     assert!(node.hellos().iter().all(|hello| hello.contains("\"cluster\":\"demo\",\"node\":1")));
-    run(&mut raftctl(&["--config", path, "--cluster", "prod", "--timeout", "1h", "get", "k"]))
+    run(&mut raftctl(&["--config", path, "--cluster", "prod", "--timeout", "1m", "get", "k"]))
         .exits(1)
         .complains(&["cluster \"demo\", not \"prod\""]);
     run(&mut raftctl(&["--config", path, "--node", "2", "get", "k"]))

@@ -366,10 +366,11 @@ async fn stranger_is_named_as_such() {
     async fn check(hello: &str, expected: &str) {
         let node = FakeNode::with_hello(1, hello, |_| done());
         // Though retries are allowed and there is time: it would be no use.
-        let options = Options { cluster: Some("demo".to_owned()), ..options(&[&node]) };
+        let cluster = Some("demo".to_owned());
+        let options = Options { cluster, timeout: SHORT, ..options(&[&node]) };
         let error = check_error(client(options).put("k", "v").await, "unreachable", true);
         assert!(error.to_string().contains(expected), "{error}");
-        assert_eq!(node.requests(), []);
+        assert_eq!((node.requests(), node.connections()), (vec![], 1));
     }
     let hello = |rest: &str| format!("{{\"hello\":{{{rest}}}}}\n");
     check(&hello("\"protocol\":1,\"cluster\":\"prod\",\"node\":1"), "cluster \"prod\"").await;
@@ -492,9 +493,12 @@ async fn abandoned_call_leaves_the_connection_in_order() {
         let client = client.clone();
         async move { client.put("k", "1").await }
     });
-    while node.requests().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let sent = async {
+        while node.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, sent).await.unwrap();
     abandoned.abort();
     assert!(abandoned.await.unwrap_err().is_cancelled());
     client.put("k", "2").await.unwrap();
