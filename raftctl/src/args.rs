@@ -6,31 +6,33 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use raftctl::{Consistency, RequestId};
 
-use crate::bench::BenchArgs;
+use crate::bench::{BENCH_HELP, BenchArgs};
 
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
-  1  failed, and certainly had no effect: no such key, value not as expected, no node in reach, …
-     (status: no node answered; inspect: damage found)
+  1  failed, and certainly had no effect: no such key, value not as
+     expected, no node in reach … (status: no node answered; inspect:
+     damage found; bench: no operation succeeded)
   2  wrong usage; nothing was sent
   3  the outcome is unknown: the write may or may not have taken effect
 
-Every write has a request id, CLIENT:SEQ, and takes effect at most once under it. If the outcome is unknown, raftctl
-prints the command that repeats the write under the same id: it then gets the answer to the first attempt.
+Every write has a request id, CLIENT:SEQ, and takes effect at most once
+under it. If the outcome is unknown, raftctl prints the command that repeats
+the write under the same id: it then gets the answer to the first attempt.
 
 Examples:
   export RAFTCTL_CONFIG=cluster.toml
   raftctl put colour blue
   raftctl get colour
-  raftctl get colour --consistency stale --node 3     what node 3 has, however old
-  raftctl cas colour blue green                       only if it is blue now
-  raftctl cas lock --absent me                        only if nobody has it
+  raftctl get colour --consistency stale --node 3   what node 3 has, however old
+  raftctl cas colour blue green                     only if it is blue now
+  raftctl cas lock --absent me                      only if nobody has it
   raftctl incr visits
-  raftctl put text - < README.md                      the value from standard input
+  raftctl put text - < README.md                    a value from standard input
   raftctl status
   raftctl --endpoints 127.0.0.1:7201 --output json incr visits -1
-  raftctl inspect data/1 --records                    a stopped node's files
+  raftctl inspect data/1 --records                  a stopped node's files
   raftctl bench --clients 64 --duration 10s";
 
 /// Talks to a cluster of raftd nodes.
@@ -77,7 +79,7 @@ pub(crate) struct Connect {
     pub(crate) request_id: Option<RequestId>,
 
     /// How to print
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
 }
 
@@ -102,6 +104,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
 
     /// Load the cluster and print throughput, latency, and what an operation costs the nodes
+    #[command(long_about = BENCH_HELP)]
     Bench(BenchArgs),
 }
 

@@ -204,8 +204,9 @@ impl Connection {
             emptied: Notify::new(),
         });
         let (read, write) = stream.into_split();
-        let reader = tokio::spawn(read_answers(Arc::clone(&shared), read, buffer));
-        let writer = tokio::spawn(write_requests(Arc::clone(&shared), write));
+        let alive = || Alive(Arc::clone(&shared));
+        let reader = tokio::spawn(read_answers(alive(), read, buffer));
+        let writer = tokio::spawn(write_requests(alive(), write));
         let tasks = [reader.abort_handle(), writer.abort_handle()];
         Connection { shared, node, commit, tasks }
     }
@@ -304,6 +305,17 @@ impl Shared {
     }
 }
 
+/// What each task of a connection holds: however a task ends, a runtime that goes away included, the connection is
+/// closed then, and nobody waits in vain.
+#[derive(Debug)]
+struct Alive(Arc<Shared>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.close("its task was stopped".to_owned());
+    }
+}
+
 /// A request on its way. Dropped, its answer is thrown away when it comes.
 #[derive(Debug)]
 pub(crate) struct Waiter {
@@ -344,7 +356,8 @@ impl Drop for Waiter {
     }
 }
 
-async fn write_requests(shared: Arc<Shared>, mut stream: OwnedWriteHalf) {
+async fn write_requests(alive: Alive, mut stream: OwnedWriteHalf) {
+    let shared = &alive.0;
     let mut batch = Vec::new();
     loop {
         let was_full = {
@@ -373,14 +386,15 @@ async fn write_requests(shared: Arc<Shared>, mut stream: OwnedWriteHalf) {
     }
 }
 
-async fn read_answers(shared: Arc<Shared>, mut stream: OwnedReadHalf, mut buffer: BytesMut) {
+async fn read_answers(alive: Alive, mut stream: OwnedReadHalf, mut buffer: BytesMut) {
+    let shared = &alive.0;
     let mut answers = Vec::new();
     let mut scanned = 0;
     loop {
         if let Err(reason) = take_answers(&mut buffer, &mut scanned, &mut answers) {
             return shared.close(reason);
         }
-        deliver(&shared, &mut answers);
+        deliver(shared, &mut answers);
         if buffer.len() > LINE_BYTES_MAX {
             return shared.close(format!("it sent a line of more than {LINE_BYTES_MAX} bytes"));
         }
@@ -557,6 +571,14 @@ mod tests {
         }
         assert!(connection.shared.state().unsent.len() <= UNSENT_BYTES_MAX + (2 << 20));
         assert!(waiters.len() < 100, "{} MiB are on their way", waiters.len());
+    }
+
+    #[test]
+    fn connection_is_closed_with_its_runtime() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (connection, _peer) = runtime.block_on(mute());
+        drop(runtime);
+        assert!(connection.is_closed());
     }
 
     #[tokio::test]

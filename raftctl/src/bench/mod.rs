@@ -22,34 +22,33 @@ use load::{Load, Tally};
 use report::Report;
 use snapshot::Snapshot;
 
-const LONG_HELP: &str = "\
+pub(crate) const BENCH_HELP: &str = "\
 Load the cluster and print throughput, latency, and what an operation costs the nodes.
 
-Each client sends a request, waits for its answer, and sends the next one. An operation counts if it ends after the
-warm-up and before the end. The keys are random among --keys; if the mix reads, all of them are written first.
-Nothing is repeated: what fails is counted by its error code. The keys, k0…, stay in the store.";
+Each client sends a request, waits for its answer, and sends the next one. An operation counts if it ends after the \
+warm-up and before the end. The keys are random among --keys; if the mix reads, all of them are written first. Nothing \
+is repeated: what fails is counted by its error code. The keys (k0…) stay in the store.";
 
 #[derive(Debug, ClapArgs)]
-#[command(long_about = LONG_HELP)]
 pub(crate) struct BenchArgs {
     /// How many clients, each with one request at a time
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     clients: u32,
 
     /// How many connections and sessions they share
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     connections: u32,
 
     /// Size of a value
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
     value_bytes: u32,
 
     /// How many keys
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     keys: u32,
 
     /// Size of a key
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    #[arg(long, value_name = "BYTES", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     key_bytes: u32,
 
     /// put, get (linearizable), stale-get, mixed (half and half), or the percentage of gets
@@ -69,7 +68,7 @@ pub(crate) struct BenchArgs {
     target: Target,
 
     /// Decides keys, values, and which operations are gets
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
 
