@@ -203,6 +203,8 @@ fn wrong_peer_hello_is_refused_and_logged() {
 fn members_with_different_cluster_files_both_say_so() {
     let cluster = Cluster::new(2);
     let node = Daemon::start(cluster.args(1));
+    // By then it has read the file.
+    node.listening();
     let file = std::fs::read_to_string(cluster.config()).unwrap();
     std::fs::write(cluster.config(), file.replace("\"test\"", "\"other\"")).unwrap();
     let other = Daemon::start(cluster.args(2));
