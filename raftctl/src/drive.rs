@@ -6,11 +6,12 @@ use std::time::Duration;
 use raftd::api::{self, Code, Done, Op, RequestId};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::connection::{Connection, Refusal, Unsent};
+use crate::connection::{Connection, Unsent};
 use crate::endpoint::{Dial, Endpoint, NotConnected};
 use crate::error::ErrorKind;
 use crate::router::Router;
 use crate::session::Session;
+use crate::wire::Refusal;
 use crate::{NodeId, Options};
 
 /// Carries calls to nodes.

@@ -19,6 +19,7 @@
 //! | `router.rs` | the nodes, which of them to ask first, and whom to ask next |
 //! | `session.rs` | names of requests, and which of them have an answer |
 //! | `endpoint.rs`, `connection.rs` | one shared connection a node, many calls at once |
+//! | `wire.rs` | lines of the protocol |
 //! | [`Error`] (`error.rs`) | definite and indefinite |
 //!
 //! A [`Client`] is one *session*: one client name, `PREFIX@BIRTH`, whose requests `PREFIX@BIRTH:1`, `:2`, … the cluster
@@ -32,6 +33,7 @@ mod error;
 mod options;
 mod router;
 mod session;
+mod wire;
 
 pub use client::{Answer, Call, Client, NodeStatus};
 pub use error::{Error, ErrorKind};
