@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
-use raftctl::{Client, Endpoint, NodeStatus, Options, Status};
+use raftctl::{Client, Endpoint, Error, ErrorKind, NodeStatus, Options, Status};
 use serde::Serialize;
 
 use crate::args::Connect;
@@ -61,7 +61,7 @@ fn report(node: &NodeStatus) -> Report<'_> {
         node: node.endpoint.node,
         address: &node.endpoint.addr,
         status: node.status.as_deref().ok(),
-        error: error.map(|error| Failure { code: error.code(), message: error.to_string() }),
+        error: error.map(|error| Failure { code: error.code(), message: reason(error) }),
     }
 }
 
@@ -118,6 +118,19 @@ fn milliseconds(us: u64) -> String {
     if whole >= 10 { format!("{whole}ms") } else { format!("{whole}.{:02}ms", rest / 10) }
 }
 
+/// Why a node did not answer; it is the only one that was asked.
+fn reason(error: &Error) -> String {
+    match error.kind.as_ref() {
+        ErrorKind::Unreachable { tried } => tried.join("; "),
+        ErrorKind::Refused { .. }
+        | ErrorKind::UnknownCode { .. }
+        | ErrorKind::ConnectionLost { .. }
+        | ErrorKind::Timeout { .. }
+        | ErrorKind::NoSuchNode { .. }
+        | ErrorKind::Invalid { .. } => error.to_string(),
+    }
+}
+
 fn name(endpoint: &Endpoint) -> String {
     endpoint.node.map_or_else(|| endpoint.addr.clone(), |node| node.to_string())
 }
@@ -133,7 +146,9 @@ fn remarks(nodes: &[NodeStatus]) -> Vec<String> {
     }
     for node in nodes {
         match &node.status {
-            Err(error) => remarks.push(format!("node {}: {error}", name(&node.endpoint))),
+            Err(error) => {
+                remarks.push(format!("node {}: {}", name(&node.endpoint), reason(error)));
+            }
             Ok(status) if status.disk_full => {
                 remarks.push(format!("node {}: its disk is full; it refuses writes", status.node));
             }

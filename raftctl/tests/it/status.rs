@@ -61,7 +61,8 @@ fn table_shows_every_node_and_why_one_is_missing() {
     );
     assert_eq!(lines[2][..2], ["2", "follower"]);
     assert_eq!(lines[3], [&gone.addr(), "unreachable"]);
-    assert!(run.stdout.contains("connection refused"), "{}", run.stdout);
+    let reason = format!("node {0}: {0}: connection refused\n", gone.addr());
+    assert!(run.stdout.contains(&reason), "{}", run.stdout);
     assert!(run.stdout.contains("node 2: its disk is full"), "{}", run.stdout);
     assert!(!run.stdout.contains('\x1b'), "colour in a pipe: {:?}", run.stdout);
 }
