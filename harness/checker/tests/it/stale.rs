@@ -101,6 +101,38 @@ fn own_write_missed_breaks_read_your_writes() {
 }
 
 #[test]
+fn own_increments_missed_break_read_your_writes() {
+    assert_eq!(
+        stale("counter", "1 incr 2 0-1; 1 incr 2 2-3; 1 read 3 4-5").class,
+        "read-your-writes"
+    );
+    assert_eq!(stale("counter", "1 incr 2 0-1; 2 incr 2 2-3; 1 read 3 4-5").class, "real-time");
+    assert_eq!(stale("append", "1 append x 0-1; 1 read - 4-5").class, "read-your-writes");
+}
+
+#[test]
+fn last_fault_is_the_last_that_touched_the_node() {
+    let fault = |number: u64, phase: &str, at: u64, text: &str, outcome: &str| {
+        format!(
+            "* {at} nemesis pause {{\"phase\":\"{phase}\",\"fault\":{number},\"nodes\":[2],\"text\":\"{text}\",\
+             \"outcome\":\"{outcome}\",\"proof\":1}};"
+        )
+    };
+    let text = [
+        fault(1, "start", 1, "first", "installed"),
+        fault(1, "stop", 2, "first", ""),
+        fault(2, "start", 3, "second", "installed"),
+        fault(2, "stop", 4, "second", ""),
+        fault(3, "start", 5, "third", "skipped: no such node"),
+    ]
+    .concat();
+    let stale =
+        stale("register", &format!("{text} 1 write a #1 6-7; 1 write b #1 8-9; 2 read a #2 14-15"));
+    assert_eq!(stale.last_fault.as_deref(), Some("second, which ended 10.0 ms before"));
+    assert!(stale.faults.is_empty(), "a fault that was skipped was never active: {stale:?}");
+}
+
+#[test]
 fn going_back_breaks_monotonic_reads() {
     let text = "1 write a 0-1; 2 write b 2-3; 3 read b 4-5; 3 read a 6-7";
     assert_eq!(stale("register", text).class, "monotonic-reads");

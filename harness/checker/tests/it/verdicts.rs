@@ -103,6 +103,97 @@ fn linearizable_violation_is_reduced_to_what_contradicts() {
     );
 }
 
+/// The operations that the violation of a history without stale reads cites.
+fn core(model: &str, text: &str) -> Vec<u64> {
+    let results = results(model, text);
+    let violations = &part(&results, "linearizable").violations;
+    assert_eq!(violations.len(), 1, "{results:#?}");
+    violations[0].events.clone()
+}
+
+#[test]
+fn violation_without_a_stale_read_is_reduced_to_the_first_contradiction() {
+    // Two readers see two concurrent writes in opposite orders (ten events), after much else and before more of the
+    // same.
+    let mut text = String::new();
+    for n in 0..10 {
+        use std::fmt::Write as _;
+        write!(text, "1 write x{n} {0}-{0}; 2 read x{n} {1}-{1};", 2 * n, 2 * n + 1).unwrap();
+    }
+    text.push_str("1 write a 100-200; 2 write b 100-200; 3 read a 110-111; 4 read b 112-113; 3 read a 114-115;");
+    text.push_str("1 write c 300-400; 2 write d 300-400; 3 read c 310-311; 4 read d 312-313; 3 read c 314-315;");
+    let expected: Vec<u64> = (40..50).collect();
+    assert_eq!(core("register", &text), expected);
+}
+
+#[test]
+fn violation_does_not_rest_on_what_returned_after_it() {
+    // A value that nobody wrote is read as well, but that read returns later.
+    let text = "1 write a 0-200; 2 write b 0-200; 3 read a 10-11; 9 read z 12-99; 4 read b 13-14; 3 read a 15-16";
+    assert!(!core("register", text).contains(&4), "the read of z is no part of it");
+}
+
+#[test]
+fn violation_with_a_stale_read_cites_no_more_than_it_must() {
+    // Somebody saw a early, but its acknowledgement came early enough.
+    let text = "1 write a 0-5; 2 read a 2-3; 3 write b 6-7; 4 read a 8-9";
+    assert_eq!(core("register", text), [0, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn violation_with_a_stale_read_leaves_out_no_write_that_others_need() {
+    // The cas shows that a is gone, but only if e was there before.
+    let text = "1 write a 0-3; 2 write e 1-2; 2 cas e>c 4-5; 3 read a 6-7";
+    assert_eq!(core("cas-register", text), [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn undecided_key_does_not_hide_a_violation_on_another() {
+    let text = "1 write a @i 0-9; 2 write b @i 0-9; 3 write c @i 0-9; 4 read a @i 10-11; 4 read b @i 12-13; \
+         5 read z @j 0-1";
+    let options = Options { configurations_max: 1, ..Options::default() };
+    let results = check(&history("register", text), &options);
+    let linearizable = part(&results, "linearizable");
+    assert_eq!(linearizable.details["keys_undecided"], 1);
+    assert_eq!(linearizable.verdict, Verdict::Invalid);
+}
+
+#[test]
+fn search_is_exact_with_any_number_of_open_operations() {
+    for open in [60, 70, 200, 700] {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for client in 0..open {
+            write!(text, "{client} incr 1 0-?;").unwrap();
+        }
+        for (read, verdict) in [(open, Verdict::Valid), (open + 1, Verdict::Invalid)] {
+            let results = results("counter", &format!("{text} 9999 read {read} 5-6"));
+            assert_eq!(part(&results, "linearizable").verdict, verdict, "{open} open, {read} read");
+        }
+    }
+}
+
+#[test]
+fn open_writes_that_are_not_needed_are_not_tried_in_all_combinations() {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for n in 0..20 {
+        // Two of each, so that neither is spared for the last reads.
+        write!(text, "{n} write v{} 0-?;", n / 2).unwrap();
+    }
+    for n in 0..20 {
+        let at = 200 + 4 * n;
+        write!(text, "90 write a{n} {at}-{at}; 91 read a{n} {0}-{0};", at + 2).unwrap();
+    }
+    for n in 0..10 {
+        write!(text, "91 read v{n} {0}-{0};", 400 + n).unwrap();
+    }
+    let results = results("register", &text);
+    let details = &part(&results, "linearizable").details;
+    assert_eq!(part(&results, "linearizable").verdict, Verdict::Valid);
+    assert!(details["configurations"].as_u64().unwrap() < 2000, "{details}");
+}
+
 #[test]
 fn capped_search_is_unknown_and_says_how_far_it_got() {
     let text = "1 write a 0-9; 2 write b 0-9; 3 write c 0-9; 4 read a 10-11; 4 read b 12-13";
