@@ -203,7 +203,6 @@ impl<'p, const W: usize> Search<'p, W> {
         }
         self.close(place);
         if self.open.iter().any(|open| !open.certain) {
-            self.spare_optional();
             self.close_settled();
         }
         self.effort.frontier_max = self.effort.frontier_max.max(self.frontier.len());
@@ -316,16 +315,6 @@ impl<'p, const W: usize> Search<'p, W> {
             optional.set(open.slot);
         }
         optional
-    }
-
-    /// Drops configurations that have done more optional operations than another, and are otherwise equal.
-    fn spare_optional(&mut self) {
-        if self.frontier.len() < 2 {
-            return;
-        }
-        let mut known = Known::new(self.optional());
-        self.frontier.sort_by_cached_key(|configuration| known.cost(configuration));
-        self.frontier.retain(|configuration| known.insert(*configuration));
     }
 
     /// Forgets an operation that is done in all configurations.
