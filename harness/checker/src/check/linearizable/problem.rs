@@ -89,20 +89,6 @@ impl Problem {
         moments.sort_unstable_by_key(|&(position, _)| position);
         Problem { steps, moments, tree, model: key.model }
     }
-
-    /// How many steps are open at once at most, if those without a return stay open to the end.
-    pub(super) fn open_max(&self) -> usize {
-        let mut open: usize = 0;
-        let mut open_max = 0;
-        for (_, moment) in &self.moments {
-            match moment {
-                Moment::Call(_) => open += 1,
-                Moment::Return(_) => open -= 1,
-            }
-            open_max = open_max.max(open);
-        }
-        open_max
-    }
 }
 
 /// The number of a register's value as a state.

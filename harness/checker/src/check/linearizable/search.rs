@@ -79,21 +79,22 @@ pub(super) struct Effort {
     pub(super) frontier_max: usize,
 }
 
-/// Most operations open at once; those of unknown outcome count from their invocation on.
-const OPEN_MAX: usize = 64 * 64;
-
 /// Looks for an order.
 pub(super) fn search(problem: &Problem, budget: &Budget<'_>) -> (Answer, Effort) {
     if let Some(step) = never_made(problem) {
         return (Answer::Blocked { step, states: Vec::new() }, Effort::default());
     }
-    match problem.open_max() {
-        0..=64 => Search::<1>::new(problem, budget).run(),
-        65..=128 => Search::<2>::new(problem, budget).run(),
-        129..=512 => Search::<8>::new(problem, budget).run(),
-        513..=OPEN_MAX => Search::<64>::new(problem, budget).run(),
-        _ => (Answer::GaveUp { position: 0, limit: Limit::Open }, Effort::default()),
+    // How many slots it takes shows on the way only: an operation without a return gives its slot back as soon as it
+    // is done in all configurations.
+    let widths = [Search::<1>::run, Search::<2>::run, Search::<8>::run, Search::<64>::run];
+    let mut found = (Answer::GaveUp { position: 0, limit: Limit::Open }, Effort::default());
+    for run in widths {
+        found = run(problem, budget);
+        if !matches!(found.0, Answer::GaveUp { limit: Limit::Open, .. }) {
+            break;
+        }
     }
+    found
 }
 
 /// An operation under way.
@@ -138,10 +139,11 @@ impl<'p, const W: usize> Search<'p, W> {
         }
     }
 
-    fn run(mut self) -> (Answer, Effort) {
-        let found =
-            self.walk().unwrap_or_else(|limit| Answer::GaveUp { position: self.position, limit });
-        (found, self.effort)
+    fn run(problem: &'p Problem, budget: &Budget<'p>) -> (Answer, Effort) {
+        let mut search = Search::<W>::new(problem, budget);
+        let answer = search.walk();
+        let position = search.position;
+        (answer.unwrap_or_else(|limit| Answer::GaveUp { position, limit }), search.effort)
     }
 
     fn walk(&mut self) -> Result<Answer, Limit> {
@@ -152,7 +154,7 @@ impl<'p, const W: usize> Search<'p, W> {
                 return Err(Limit::Cancelled);
             }
             match moment {
-                Moment::Call(number) => self.call(number),
+                Moment::Call(number) => self.call(number)?,
                 Moment::Return(number) => {
                     if let Some(states) = self.return_of(number)? {
                         return Ok(Answer::Blocked { step: number, states });
@@ -164,14 +166,18 @@ impl<'p, const W: usize> Search<'p, W> {
         Ok(Answer::Linearizable)
     }
 
-    fn call(&mut self, number: usize) {
+    fn call(&mut self, number: usize) -> Result<(), Limit> {
         let timed = &self.problem.steps[number];
         let (step, certain) = (timed.step, timed.is_certain());
         self.ahead.invoked(step, certain);
-        let slot = self.slots_free.pop().unwrap_or_else(|| {
-            self.slots += 1;
-            self.slots - 1
-        });
+        let slot = match self.slots_free.pop() {
+            Some(slot) => slot,
+            None if self.slots == 64 * W => return Err(Limit::Open),
+            None => {
+                self.slots += 1;
+                self.slots - 1
+            }
+        };
         let deadline = (timed.ret, timed.call);
         let place = self.open.partition_point(|open| open.deadline < deadline);
         let before =
@@ -185,6 +191,7 @@ impl<'p, const W: usize> Search<'p, W> {
                 configuration.done.set(slot);
             }
         }
+        Ok(())
     }
 
     /// The operation has returned, so it was done. Returns the states instead if it cannot have been.
