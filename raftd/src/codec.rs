@@ -84,6 +84,9 @@ pub enum Error {
         /// Its length.
         bytes: usize,
     },
+    /// Text that would be stored as it stands, but that the log's reader would not know for an entry.
+    #[error("an entry must begin with {{\"index\":")]
+    EntryStart,
     /// An envelope that says nothing, or several things.
     #[error("a message must be of exactly one kind")]
     MessageKind,
@@ -105,6 +108,14 @@ pub enum Error {
         /// The sender's term.
         term: u64,
     },
+}
+
+impl Error {
+    /// Whether the line may be part of what was written. If not, it is all of it: its checksum says so, only its content
+    /// is not understood.
+    pub fn is_incomplete(&self) -> bool {
+        matches!(self, Error::TooLong { .. } | Error::NoChecksum | Error::Checksum { .. })
+    }
 }
 
 const CHECKSUM_DIGITS: usize = 8;

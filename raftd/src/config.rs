@@ -23,6 +23,9 @@ use toml::Spanned;
 /// Most members a cluster may have.
 pub const NODES_MAX: usize = 9;
 
+/// Highest id of a node.
+const NODE_ID_MAX: u64 = 1 << 32;
+
 /// Longest cluster id, bytes.
 pub const CLUSTER_ID_BYTES_MAX: usize = 64;
 
@@ -151,9 +154,9 @@ pub enum Fault {
     /// No member, or too many.
     #[error("{0} nodes; a cluster has 1 to {NODES_MAX} [[node]] sections")]
     NodeCount(usize),
-    /// 0 stands for "nobody".
-    #[error("node id 0 is reserved; number the nodes from 1")]
-    NodeIdZero,
+    /// 0 stands for "nobody", and JSON's numbers end somewhere.
+    #[error("node id {0} is not allowed; number the nodes from 1")]
+    NodeId(u64),
     /// Two members have one id.
     #[error("node id {id} is taken by line {line}; every node needs its own")]
     DuplicateId {
@@ -269,8 +272,8 @@ fn members(nodes: &[Spanned<Node>], text: &str) -> Result<Vec<Member>, At> {
     for node in nodes {
         let node = node.get_ref();
         let (id, id_at) = (*node.id.get_ref(), node.id.span().start);
-        if id == 0 {
-            return Err((id_at, Fault::NodeIdZero));
+        if id == 0 || id > NODE_ID_MAX {
+            return Err((id_at, Fault::NodeId(id)));
         }
         if let Some((_, first)) = ids.iter().find(|(other, _)| *other == id) {
             return Err((id_at, Fault::DuplicateId { id, line: line_at(text, *first) }));

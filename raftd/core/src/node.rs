@@ -124,8 +124,9 @@ pub struct View {
     pub messages_refused: u64,
 }
 
-/// Highest term believed. No cluster gets there; a forged one must not make terms overflow.
-const TERM_MAX: Term = Term::MAX >> 1;
+/// Highest term believed. No cluster gets there; a forged one must not lead to terms that overflow, or that JSON's
+/// numbers (exact up to 2^53) cannot hold.
+const TERM_MAX: Term = 1 << 52;
 
 /// What a node is, with what only that role knows.
 #[derive(Debug)]

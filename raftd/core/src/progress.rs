@@ -71,8 +71,26 @@ impl Progress {
 
     /// The follower lacks the entry before `next`, or an earlier append got lost: probe from `next`.
     pub(crate) fn probe_from(&mut self, next: Index) {
+        // A follower that rejects what it has acknowledged has lost it; asking at once gets the same answer again.
+        let hopeless = next <= self.matched;
         self.next = next.max(self.matched + 1);
-        self.mode = Mode::Probe { waiting: false };
-        self.poke = true;
+        self.mode = Mode::Probe { waiting: hopeless };
+        self.poke = !hopeless;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follower_that_lost_what_it_acknowledged_is_asked_once_a_heartbeat() {
+        let mut progress = Progress::new(Time::ZERO, 6);
+        progress.on_accepted(5);
+        progress.probe_from(3);
+        assert!(matches!(progress.mode, Mode::Probe { waiting: true }), "{progress:?}");
+        assert_eq!((progress.next, progress.poke), (6, false), "matched never falls");
+        progress.probe_from(6);
+        assert!(matches!(progress.mode, Mode::Probe { waiting: false }), "{progress:?}");
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Error, count, positive, write_json};
 use crate::api::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
+/// How every entry begins; in the log this tells entries from all other lines.
+pub(super) const ENTRY_START: &str = r#"{"index":"#;
+
 /// The entry's JSON text. Made at the first call and kept with the entry.
 pub fn entry_json(entry: &Entry) -> &str {
     entry.encoded.get_or_init(|| {

@@ -13,7 +13,7 @@ use raft_core::types::{Entry, EntryId, Index, NodeId, Term};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::entry::decode_entry_keep;
+use super::entry::{ENTRY_START, decode_entry_keep};
 use super::{
     Error, FRAME_BYTES_MAX, count, entry_json, maybe_count, pair, positive, read_line, write_json,
     write_line,
@@ -166,6 +166,9 @@ fn decode_append(wire: AppendWire<'_>, term: Term) -> Result<Message, Error> {
     let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(texts.len());
     let mut previous = prev;
     for text in texts {
+        if !text.get().starts_with(ENTRY_START) {
+            return Err(Error::EntryStart);
+        }
         let entry = decode_entry_keep(text.get())?;
         let found = entry.id;
         if found.index != previous.index + 1 || !(previous.term..=term).contains(&found.term) {

@@ -6,6 +6,7 @@ use raft_core::effects::Record;
 use raft_core::types::{Index, NodeId, Term};
 use serde::{Deserialize, Serialize};
 
+use super::entry::ENTRY_START;
 use super::{
     Error, count, decode_entry, entry_json, maybe_positive, positive, read_line, write_json,
     write_line,
@@ -65,7 +66,7 @@ pub fn encode_segment_start(start: &SegmentStart, out: &mut Vec<u8>) {
 /// Reads a line of a log file, with or without its end.
 pub fn decode_log_line(line: &[u8]) -> Result<LogLine, Error> {
     let text = read_line(line)?;
-    if text.starts_with(r#"{"index":"#) {
+    if text.starts_with(ENTRY_START) {
         return Ok(LogLine::Record(Record::Entry(Arc::new(decode_entry(text)?))));
     }
     Ok(match serde_json::from_str(text).map_err(Error::Json)? {

@@ -104,10 +104,17 @@ fn peer_lines_are_written_in_the_documented_shape() {
 
 #[test]
 fn received_entries_keep_the_senders_text() {
-    let text = r#"{"term":3,  "index":18, "noop":true}"#;
-    let line = sealed(&format!(
-        r#"{{"from":1,"to":2,"term":3,"append":{{"prev":[17,3],"commit":0,"round":0,"entries":[{text}]}}}}"#
-    ));
+    let append = |text: &str| {
+        sealed(&format!(
+            r#"{{"from":1,"to":2,"term":3,"append":{{"prev":[17,3],"commit":0,"round":0,"entries":[{text}]}}}}"#
+        ))
+    };
+    // It would be stored as it stands, and be no entry to the log's reader.
+    for text in [r#"{"term":3,"index":18,"noop":true}"#, r#"{ "index":18,"term":3,"noop":true}"#] {
+        assert!(matches!(decode_frame(&append(text)), Err(Error::EntryStart)), "{text}");
+    }
+    let text = r#"{"index":18,  "term":3, "noop":true}"#;
+    let line = append(text);
     let Frame::Envelope(Envelope { message: Message::Append { entries, .. }, .. }) =
         decode_frame(&line).unwrap()
     else {

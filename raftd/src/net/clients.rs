@@ -17,6 +17,7 @@ use super::{
     Complaint, ConnectionId, Context, Event, HELLO_BYTES_MAX, Lines, PARTING_PATIENCE, Place, Port,
 };
 use crate::api::{self, Code, Consistency, Op};
+use crate::codec;
 
 /// Most client connections.
 const CONNECTIONS_MAX: usize = 1024;
@@ -223,6 +224,11 @@ fn check(request: api::Request) -> Result<RequestKind, Complaint> {
     let request: RequestId = request
         .parse()
         .map_err(|error: raft_core::kv::BadRequestId| Complaint::bad_request(error.to_string()))?;
+    if ack > codec::COUNT_MAX {
+        // The log's numbers end there: such an entry could be written, but not read back.
+        let message = format!("ack is {ack}; {} is the most", codec::COUNT_MAX);
+        return Err(Complaint::bad_request(message));
+    }
     Ok(RequestKind::Write(Command { request, ack, op }))
 }
 

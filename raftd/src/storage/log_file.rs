@@ -50,8 +50,9 @@ impl LogFile {
     ) -> Result<LogFile, Error> {
         let file = open_segment(&tail.path)?;
         let end = readopt(&file, tail)?;
-        directory.publish_node_file(tail.number)?;
+        // First what an earlier process left visible, then what counts it.
         directory.sync()?;
+        directory.publish_node_file(tail.number)?;
         Ok(LogFile {
             directory,
             _lock: lock,

@@ -20,7 +20,9 @@ pub(super) fn is_torn(rest: &[u8], offset: u64, at_batch_start: bool) -> bool {
     for line in rest.split_inclusive(|&b| b == b'\n') {
         let start = at;
         at += line.len();
-        let is_intact = line.ends_with(b"\n") && codec::decode_log_line(line).is_ok();
+        // Complete, that is: what is complete and not understood was not torn either.
+        let is_intact = line.ends_with(b"\n")
+            && codec::decode_log_line(line).map_or_else(|error| !error.is_incomplete(), |_| true);
         if !is_intact {
             continue;
         }
@@ -91,6 +93,13 @@ mod tests {
         assert!(is_torn(&join(&[b"1a2b", &[b'\n'; 600]]), 100, true));
         assert!(is_torn(&[0; 5000], 100, false));
         assert!(is_torn(&record(1)[..20], 100, false));
+    }
+
+    #[test]
+    fn tail_that_is_complete_but_not_understood_is_damaged() {
+        let text = br#"{"from_a_later_version":1}"#;
+        let line = format!("{:08x} {}\n", crc32c::crc32c(text), String::from_utf8_lossy(text));
+        assert!(!is_torn(&join(&[b"bad\n", line.as_bytes()]), 100, true));
     }
 
     #[test]

@@ -183,7 +183,9 @@ impl Reader {
     /// A line is bad: the end of the log, if it is a torn last write, or else damage.
     fn judge(&mut self, fault: Fault) -> Result<(), Error> {
         // A segment appears under its name only once its first line is durable.
-        let may_be_torn = self.is_newest && self.lines.number > 1;
+        let is_complete = self.lines.line.ends_with(b"\n")
+            && matches!(&fault, Fault::Unreadable(error) if !error.is_incomplete());
+        let may_be_torn = self.is_newest && self.lines.number > 1 && !is_complete;
         if !may_be_torn {
             return Err(self.damage(fault));
         }

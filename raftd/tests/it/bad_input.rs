@@ -296,6 +296,8 @@ fn bad_request_is_answered_and_the_connection_lives_on() {
     check(br#"{"tag":8,"op":{"get":{"key":""}}}"#, 8, "bad_request", "key is empty");
     let birth = br#"{"tag":9,"request":"c@999999:1","op":{"delete":{"key":"x"}}}"#;
     check(birth, 9, "bad_request", "future");
+    let ack = br#"{"tag":12,"request":"c:1","ack":9007199254740993,"op":{"delete":{"key":"x"}}}"#;
+    check(ack, 12, "bad_request", "9007199254740992 is the most");
     let long = json!({"tag": 10, "op": {"get": {"key": "k".repeat(1025)}}}).to_string();
     check(long.as_bytes(), 10, "too_large", "1025");
     let put = json!({"put": {"key": "x", "value": "v".repeat((1 << 20) + 1)}});

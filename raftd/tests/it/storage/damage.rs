@@ -42,6 +42,24 @@ fn line_of(content: &[u8], at: usize) -> usize {
 }
 
 #[test]
+fn last_line_that_is_complete_but_not_understood_is_refused_and_not_cut() {
+    let dir = scratch();
+    let mut log = open(dir.path()).log;
+    write(&mut log, vec![hard_state(1, Some(2)), put(1, 1, "a")]);
+    drop(log);
+    let text = br#"{"from_a_later_version":1}"#;
+    edit(&segment(dir.path(), 1), |content| {
+        content.truncate(content.trim_ascii_end().len() + 2);
+        content.extend(
+            format!("{:08x} {}\n\n", crc32c::crc32c(text), String::from_utf8_lossy(text)).bytes(),
+        );
+    });
+    let before = fs::read(segment(dir.path(), 1)).unwrap();
+    assert!(refusal(dir.path()).contains("not understood"), "{}", refusal(dir.path()));
+    assert_eq!(fs::read(segment(dir.path(), 1)).unwrap(), before, "nothing was cut");
+}
+
+#[test]
 fn damaged_byte_before_the_last_batch_is_refused_with_file_and_line() {
     let dir = three_batches();
     let file = segment(dir.path(), 1);
