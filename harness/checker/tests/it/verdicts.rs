@@ -56,6 +56,38 @@ fn good_histories_are_valid() {
 }
 
 #[test]
+fn lost_write_of_unknown_outcome_is_told_by_whom_it_was_seen() {
+    let acknowledged = include_str!("../../testdata/histories/bad/register_lost_write.jsonl");
+    let explained = |text: &str| {
+        let history = History::parse(text.as_bytes(), "test").expect("a history");
+        let results = check(&history, &Options::default());
+        let lost = part(&results, "exactly-once").violations.first().expect("a lost write");
+        (lost.explanation.clone(), lost.events.clone())
+    };
+    let (text, events) = explained(acknowledged);
+    assert!(text.starts_with("Client 2 wrote k1=\"b\" and n2 acknowledged that at "), "{text}");
+    assert_eq!(events, [3, 4, 8, 9]);
+
+    // The answer to the write is lost, but client 5 sees its value.
+    let seen: String = acknowledged
+        .lines()
+        .enumerate()
+        .map(|(line, text)| match line {
+            5 => text.replace("\"type\":\"ok\"", "\"type\":\"info\""),
+            6 => r#"{"index":5,"time":4000000,"process":5,"type":"invoke","f":"read","key":"k1","value":null,"node":5}"#.to_owned(),
+            7 => r#"{"index":6,"time":5000000,"process":5,"type":"ok","f":"read","key":"k1","value":"b","node":5}"#.to_owned(),
+            _ => text.to_owned(),
+        } + "\n")
+        .collect();
+    let (text, events) = explained(&seen);
+    assert!(
+        text.starts_with("Client 2 wrote k1=\"b\" and client 5 saw that from n5 at "),
+        "{text}"
+    );
+    assert_eq!(events, [3, 4, 5, 6, 8, 9]);
+}
+
+#[test]
 fn bad_histories_are_invalid_and_explained_in_two_sentences() {
     for (path, results) in testdata("bad") {
         assert_eq!(results.verdict, Verdict::Invalid, "{}: {results:#?}", path.display());

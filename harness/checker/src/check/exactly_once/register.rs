@@ -87,8 +87,10 @@ fn lost(words: Words<'_, '_>, found: &Found, last: &[usize], findings: &mut Find
     if !last.iter().all(|id| stale(id).is_some()) {
         return;
     }
-    let (write, read) = (&words.key.ops[first.missed.write], &words.key.ops[first.read]);
-    findings.add_on_key(Class::LostWrite, words, &[write, read], || {
+    let ops = &words.key.ops;
+    let (write, proof) = (&ops[first.missed.write], &ops[first.missed.proof]);
+    let read = &ops[first.read];
+    findings.add_on_key(Class::LostWrite, words, &[write, proof, read], || {
         let now = match read.seen {
             Seen::Word(word) => words.value(word),
             Seen::Unknown | Seen::List(_) | Seen::Number(_) => String::new(),
@@ -97,12 +99,25 @@ fn lost(words: Words<'_, '_>, found: &Found, last: &[usize], findings: &mut Find
             Some(NOTHING) | None => format!("deleted {}", words.name()),
             Some(word) => format!("wrote {}={}", words.name(), words.value(word)),
         };
+        // A write of unknown outcome may be known by somebody who saw it.
+        let known = if proof.operation == write.operation {
+            acknowledged(words, write)
+        } else {
+            seen_by(words, proof)
+        };
         format!(
-            "Client {} {what} and {}. When all faults were over, {} and found the older {now}, and no \
+            "Client {} {what} and {known}. When all faults were over, {} and found the older {now}, and no \
              final read saw anything newer.",
             write.process,
-            acknowledged(words, write),
             read_from(words, read),
         )
     });
+}
+
+/// `client 7 saw that from n2 at 12.841 s`.
+fn seen_by(words: Words<'_, '_>, proof: &Op) -> String {
+    let at = words
+        .completion(proof)
+        .map_or(String::new(), |event| format!(" at {}", text::at(event.time)));
+    format!("client {} saw that{}{at}", proof.process, words.answered_from(proof))
 }
