@@ -140,7 +140,8 @@ impl FaultRecord {
             "start" => self.installed += 1,
             _ if fault.proof > 0 => {
                 self.bit += 1;
-                self.proof += fault.proof;
+                // A history may say anything.
+                self.proof = self.proof.saturating_add(fault.proof);
                 self.unit.clone_from(&fault.unit);
             }
             _ => {}
@@ -161,6 +162,15 @@ mod tests {
 {"index":3,"time":4,"process":"nemesis","type":"info","f":"kill","value":{"phase":"stop","fault":1,"nodes":[2],"proof":1,"unit":"processes killed"}}
 {"index":4,"time":5,"process":"runner","type":"info","f":"phase","value":"end"}
 "#;
+
+    #[test]
+    fn faults_that_add_up_to_nonsense_are_counted_without_panic() {
+        let mut record = FaultRecord { installed: 1, ..FaultRecord::default() };
+        let stop = Fault { phase: "stop".to_owned(), proof: u64::MAX, ..Fault::default() };
+        record.count(&stop);
+        record.count(&stop);
+        assert_eq!((record.bit, record.proof), (2, u64::MAX));
+    }
 
     #[test]
     fn record_gathers_phases_faults_and_circumstances() {

@@ -140,7 +140,7 @@ fn faults(record: &Record) -> String {
             return format!("{kind} skipped");
         }
         let proof = format!("{} {}", HumanCount(fault.proof), fault.unit);
-        match fault.installed - fault.bit {
+        match fault.installed.saturating_sub(fault.bit) {
             0 => format!("{kind} {} ({proof})", fault.bit),
             all if all == fault.installed => format!("{kind} {all} without proof"),
             some => format!("{kind} {} ({proof}; {some} more without proof)", fault.bit),
@@ -217,6 +217,21 @@ mod tests {
         let text = printed(results("Invalid: 7 of 9 reads are stale.", checks), "");
         assert!(text.starts_with("\n INVALID  7 of 9 reads are stale.\n\n"), "{text}");
         assert!(text.ends_with("\n Stale read of k1\n stale read, explained.\n"), "{text}");
+    }
+
+    #[test]
+    fn faults_that_end_more_often_than_they_begin_are_told_without_panic() {
+        let line = |index: u64, value: &str| {
+            format!(
+                r#"{{"index":{index},"time":1,"process":"nemesis","type":"info","f":"kill","value":{value}}}"#
+            ) + "\n"
+        };
+        let stop = r#"{"phase":"stop","fault":1,"nodes":[1],"proof":1,"unit":"processes killed"}"#;
+        let start =
+            r#"{"phase":"start","fault":1,"nodes":[1],"text":"kill n1","outcome":"installed"}"#;
+        let events = line(0, start) + &line(1, stop) + &line(2, stop);
+        let text = printed(results("Invalid: it is.", Vec::new()), &events);
+        assert!(text.contains("kill 2 (2 processes killed)"), "{text}");
     }
 
     #[test]
