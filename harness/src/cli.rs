@@ -8,6 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::process::SUPERVISE_NODE;
 
+/// The longest run: times far beyond it cannot be told from the end of all time.
+const TIME_LIMIT_MAX: Duration = Duration::from_hours(30 * 24);
+
 /// What every command's help ends with.
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -181,6 +184,9 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; write it like 30s, 2m or 500ms"))?;
     if duration < Duration::from_secs(1) {
         return Err("must be at least 1s".to_owned());
+    }
+    if duration > TIME_LIMIT_MAX {
+        return Err("must be at most 30d".to_owned());
     }
     Ok(duration)
 }

@@ -18,6 +18,7 @@ use crate::cluster::{self, Cluster, process};
 use crate::exit::Exit;
 use crate::judge::judge;
 use crate::nemesis::Kind;
+use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::suite::Suite;
 use crate::{daemon, report, store, terminal, workload};
@@ -103,28 +104,40 @@ async fn check(args: &cli::Check, interrupted: &watch::Receiver<bool>) -> anyhow
         return Ok(Exit::Usage);
     }
     let mut exit = Exit::Valid;
-    for path in &args.files {
+    for (done, path) in args.files.iter().enumerate() {
+        if done > 0 && *interrupted.borrow() {
+            let left = args.files.len() - done;
+            terminal::note(format!("interrupted: {left} not checked"));
+            return Ok(exit.merge(Exit::Unknown));
+        }
         let path = if path.is_dir() { path.join(store::HISTORY) } else { path.clone() };
-        match judge(&path, interrupted).await {
+        let outcome = match judge(&path, interrupted).await {
             Ok(record) => {
                 exit = exit.merge(record.results.verdict.into());
-                terminal::print(|out| match args.output {
-                    Output::Json => out.write_all(&record.to_json()?),
-                    Output::Text => {
-                        if args.files.len() > 1 {
-                            writeln!(out, "\n{}", path.display())?;
-                        }
-                        terminal::verdict(out, &record)
-                    }
-                })?;
+                print_verdict(args, &path, &record)
             }
-            Err(error) => {
-                terminal::note(format!("error: {error:#}"));
-                exit = exit.merge(Exit::Harness);
-            }
+            Err(error) => Err(error),
+        };
+        // That a verdict cannot be printed does not take it back.
+        if let Err(error) = outcome {
+            terminal::note(format!("error: {error:#}"));
+            exit = exit.merge(Exit::Harness);
         }
     }
     Ok(exit)
+}
+
+fn print_verdict(args: &cli::Check, path: &Path, record: &Record) -> anyhow::Result<()> {
+    let printed = terminal::print(|out| match args.output {
+        Output::Json => out.write_all(&record.to_json()?),
+        Output::Text => {
+            if args.files.len() > 1 {
+                writeln!(out, "\n{}", path.display())?;
+            }
+            terminal::verdict(out, record)
+        }
+    });
+    printed.with_context(|| format!("cannot print the verdict of {}", path.display()))
 }
 
 /// `harness list`.
