@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use thiserror::Error;
 use toml::Spanned;
 
 use crate::nemesis as fault;
+use crate::terminal;
 use crate::workload::{self, F};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
@@ -32,6 +34,13 @@ const BUILT_IN: [(&str, &str); 5] = [
 /// The time limit for which a scenario states its minima.
 const MINIMA_PER: Duration = Duration::from_secs(30);
 
+/// In a run of at least this time limit, every kind of fault must bite once, whatever the minima say: what was asked for
+/// and never happened proves nothing. In a shorter one there is no time for all kinds; the minima alone count.
+pub const EACH_FAULT_FROM: Duration = Duration::from_secs(10);
+
+/// Bounds of the time limits in a scenario. Far beyond the upper one, points in time could not be calculated.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+
 /// Why there is no such scenario.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -44,6 +53,20 @@ pub enum Error {
         name: String,
         /// The names that there are.
         known: String,
+    },
+    /// A kind of fault was asked for by name that so few nodes cannot have.
+    #[error(
+        "{workload} has {nodes}, and the fault {word} takes at least {needs}: raise --nodes, or leave it out of --faults"
+    )]
+    Impossible {
+        /// The scenario.
+        workload: String,
+        /// What it has: `2 nodes`.
+        nodes: String,
+        /// What was asked for.
+        word: String,
+        /// The fewest nodes for it.
+        needs: u64,
     },
     /// The file cannot be read.
     #[error("cannot read scenario {path}", path = path.display())]
@@ -120,7 +143,7 @@ pub struct Scenario {
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
     /// How many at a time.
-    #[serde(deserialize_with = "at_least_one")]
+    #[serde(deserialize_with = "number_of_keys")]
     pub live: usize,
     /// After how many operations a key is retired for a fresh one: fewest and most.
     #[serde(deserialize_with = "ascending")]
@@ -224,6 +247,10 @@ impl Scenario {
             let message = "no operation has a share above 0".to_owned();
             return Err(bad(scenario.operations.span().start, message));
         }
+        if operations.values().try_fold(0_u32, |sum, &share| sum.checked_add(share)).is_none() {
+            let message = format!("the shares of all operations add up to more than {}", u32::MAX);
+            return Err(bad(scenario.operations.span().start, message));
+        }
         scenario.argument.clone_from(&scenario.name);
         scenario.hypothesis = first_comment(text).ok_or_else(|| {
             bad(0, "the first line must be a comment that states the hypothesis".to_owned())
@@ -257,6 +284,20 @@ impl Scenario {
         self
     }
 
+    /// An error if one of a command line's words for faults stands for nothing that is possible with so few nodes. Of
+    /// words for several kinds, what is impossible is left out.
+    pub fn refuse_impossible(&self, words: &[String]) -> anyhow::Result<()> {
+        for word in words {
+            let needs = fault::Kind::select(word)?.into_iter().map(fault::Kind::nodes_min).min();
+            if let Some(needs) = needs.filter(|&needs| needs > self.nodes) {
+                let nodes = terminal::plural(self.nodes, "node");
+                let (workload, word) = (self.name.clone(), word.clone());
+                return Err(Error::Impossible { workload, nodes, word, needs }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Kinds of operation and their shares.
     pub fn mix(&self) -> impl Iterator<Item = (F, u32)> {
         self.operations.as_ref().iter().map(|(&f, &share)| (f, share))
@@ -273,7 +314,8 @@ impl Scenario {
             let scaled = u128::from(per_30s) * time_limit.as_millis() / MINIMA_PER.as_millis();
             u64::try_from(scaled).unwrap_or(u64::MAX)
         };
-        let each_fault = scale(self.minima.each_fault);
+        let at_least = u64::from(time_limit >= EACH_FAULT_FROM);
+        let each_fault = scale(self.minima.each_fault).max(at_least);
         Minima {
             ok: scale(self.minima.ok),
             leader_changes: if self.nodes > 1 { scale(self.minima.leader_changes) } else { 0 },
@@ -334,11 +376,8 @@ fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model, D::Error> 
     Model::named(&name).ok_or_else(unknown)
 }
 
-fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    match usize::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("must be at least 1")),
-        number => Ok(number),
-    }
+fn number_of_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    usize::try_from(between::<1, 100_000, D>(deserializer)?).map_err(D::Error::custom)
 }
 
 fn ascending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u32; 2], D::Error> {
@@ -352,8 +391,13 @@ fn ascending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u32; 2], D::
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map_err(|error| D::Error::custom(format!("{error}; write it like \"1s\" or \"500ms\"")))
+    let duration = humantime::parse_duration(&text)
+        .map_err(|error| D::Error::custom(format!("{error}; write it like \"1s\" or \"500ms\"")))?;
+    if TIMEOUTS.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(D::Error::custom(format!("{text:?} is out of range: 1ms to 1h")))
+    }
 }
 
 fn fault_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<fault::Kind>, D::Error> {
@@ -462,6 +506,19 @@ each_fault = 3
             ),
             ("rate = 100", "rate = 100\nkeys = { operations = [9, 1] }", "mine.toml:9: [9, 1]"),
             (
+                "rate = 100",
+                "rate = 100\nkeys = { live = 0 }",
+                "mine.toml:9: 0 is out of range: 1 to",
+            ),
+            ("rate = 100", "rate = 100\nkeys = { live = 9000000000000 }", "is out of range: 1 to"),
+            (
+                "rate = 100",
+                "rate = 100\nop_timeout = \"0s\"",
+                "mine.toml:9: \"0s\" is out of range",
+            ),
+            ("rate = 100", "rate = 100\nrecovery = \"9999y\"", "mine.toml:9: \"9999y\" is out of"),
+            ("read = 1, write = 1", "read = 4294967295, write = 1", "mine.toml:10: the shares of"),
+            (
                 "# Hypothesis: it holds.\n# Expected: valid.\n",
                 "",
                 "mine.toml:1: the first line must be",
@@ -481,6 +538,26 @@ each_fault = 3
         let minima = scenario.minima(Duration::from_secs(20));
         assert_eq!((minima.ok, minima.leader_changes), (2000, 2));
         assert_eq!(minima.faults, [("kill".to_owned(), 2)].into());
+    }
+
+    #[test]
+    fn minima_demand_that_every_fault_bites_once_unless_the_run_is_too_short() {
+        let (text, _) = GOOD.split_once("[minima]").unwrap();
+        let scenario = Scenario::parse("mine.toml", text).unwrap();
+        let kills = |limit: Duration| scenario.minima(limit).faults["kill"];
+        assert_eq!(kills(EACH_FAULT_FROM), 1);
+        assert_eq!(kills(EACH_FAULT_FROM.saturating_sub(Duration::from_millis(1))), 0);
+    }
+
+    #[test]
+    fn faults_that_so_few_nodes_cannot_have_are_refused_by_name_only() {
+        let scenario = Scenario::parse("mine.toml", &GOOD.replace("nodes = 3", "nodes = 1"));
+        let refuse = |word: &str| scenario.as_ref().unwrap().refuse_impossible(&[word.to_owned()]);
+        let error = refuse("ring").unwrap_err().to_string();
+        assert!(error.contains("has 1 node, and the fault ring takes at least 3"), "{error}");
+        for word in ["kill", "partition", "all", "none"] {
+            refuse(word).unwrap();
+        }
     }
 
     #[test]
