@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`], [`commands`], [`exit`] | the command line, what each command does, what it exits with |
-//! | [`suite`] | one run after another, each with its verdict |
+//! | [`suite`], [`canary`] | one run after another, each with its verdict, and what one means that must be `invalid` |
 //! | [`scenario`], [`workload`] | what to run, and the operations that clients draw from it |
 //! | [`runner`], [`traffic`], [`client`] | one run: its stages, the clients at work, what came of an operation |
 //! | [`journal`], [`online`], [`progress`] | the history as it is written, anomalies so far, the status line |
@@ -11,6 +11,7 @@
 //! | [`judge`], [`record`], [`store`] | from a history to its verdict, `results.json`, where runs are kept |
 //! | [`report`], [`terminal`] | what people get to see |
 
+pub mod canary;
 pub mod cli;
 pub mod client;
 pub mod cluster;

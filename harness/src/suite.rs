@@ -11,6 +11,7 @@ use history_checker::results::Verdict;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::canary::{Sighting, sighting};
 use crate::cli;
 use crate::exit::Exit;
 use crate::judge::judge;
@@ -19,7 +20,7 @@ use crate::progress::spinner;
 use crate::record::Record;
 use crate::report::{self, RunSummary};
 use crate::runner::{self, Plan};
-use crate::scenario::{Changes, Scenario, select_faults};
+use crate::scenario::{self, Changes, Scenario, select_faults};
 use crate::store::{self, RunDirectory};
 use crate::{daemon, terminal};
 
@@ -36,6 +37,23 @@ pub struct Suite<'a> {
     scenarios: Vec<Scenario>,
     raftd: PathBuf,
     seed: u64,
+}
+
+/// What came of one run whose history could be judged.
+struct Concluded {
+    record: Record,
+    /// How the harness itself failed, if it did: that takes no verdict back, and must not vanish either.
+    failure: Option<String>,
+}
+
+impl Concluded {
+    /// Something failed that changes no verdict.
+    fn note_failure(&mut self, outcome: anyhow::Result<()>) {
+        if let Err(error) = outcome {
+            terminal::note(format!("error: {error:#}"));
+            self.failure.get_or_insert(format!("{error:#}"));
+        }
+    }
 }
 
 /// One run that is over.
@@ -55,9 +73,14 @@ impl<'a> Suite<'a> {
         };
         let scenarios = Scenario::named(&args.workloads)?;
         let cli::Backend::Proxy = args.backend;
+        let scenarios: Vec<_> =
+            scenarios.into_iter().map(|scenario| scenario.with(&changes)).collect();
+        for scenario in &scenarios {
+            scenario.refuse_impossible(args.faults.as_deref().unwrap_or_default())?;
+        }
         Ok(Suite {
             args,
-            scenarios: scenarios.into_iter().map(|scenario| scenario.with(&changes)).collect(),
+            scenarios,
             raftd: daemon::find(args.raftd.as_deref())?,
             seed: args.seed.unwrap_or_else(random_seed),
         })
@@ -131,35 +154,42 @@ impl<'a> Suite<'a> {
         };
         announce(&plan, &directory);
         let ran = runner::run(&plan, &directory, interrupted).await;
-        let outcome = conclude(ran, &directory, interrupted).await;
-        let exit = self.exit(scenario, &outcome, *interrupted.borrow());
-        terminal::print(|out| self.print(out, scenario, &directory, &outcome, exit))
-            .context("cannot print")?;
+        let mut outcome = conclude(ran, &directory, interrupted).await;
+        let printed = terminal::print(|out| {
+            self.print(out, scenario, &directory, &outcome, *interrupted.borrow())
+        });
+        let exit = match &mut outcome {
+            Ok(concluded) => {
+                concluded.note_failure(printed.context("cannot print"));
+                self.exit(scenario, concluded, *interrupted.borrow())
+            }
+            Err(_) => Exit::Harness,
+        };
+        let failure = outcome.as_ref().ok().and_then(|concluded| concluded.failure.clone());
         let summary = RunSummary {
             workload: scenario.name.clone(),
             seed: self.seed,
             dir: directory.path,
             must_be_rejected: scenario.expected == Verdict::Invalid,
             took: begun.elapsed(),
-            outcome: outcome.map(|record| record.results).map_err(|error| format!("{error:#}")),
+            outcome: outcome
+                .map(|concluded| concluded.record.results)
+                .map_err(|error| format!("{error:#}")),
+            failure,
         };
         Ok(Ran { exit, summary })
     }
 
     /// What a run's outcome means. A canary must be rejected, or the bench is blind; in a series that is what passes.
-    fn exit(
-        &self,
-        scenario: &Scenario,
-        outcome: &anyhow::Result<Record>,
-        interrupted: bool,
-    ) -> Exit {
-        let Ok(record) = outcome else { return Exit::Harness };
-        let verdict = record.results.verdict;
-        match (scenario.expected, verdict) {
-            (Verdict::Invalid, Verdict::Invalid) if self.scenarios.len() > 1 => Exit::Valid,
-            (Verdict::Invalid, Verdict::Valid | Verdict::Unknown) if !interrupted => Exit::Harness,
-            _ => verdict.into(),
+    fn exit(&self, scenario: &Scenario, concluded: &Concluded, interrupted: bool) -> Exit {
+        let results = &concluded.record.results;
+        let failed = concluded.failure.is_some();
+        if scenario.expected == Verdict::Invalid {
+            let in_series = self.scenarios.len() > 1;
+            return canary_exit(sighting(results), in_series, failed, interrupted);
         }
+        let failure = if failed { Exit::Harness } else { Exit::Valid };
+        failure.merge(results.verdict.into())
     }
 
     fn circumstances(
@@ -215,17 +245,18 @@ impl<'a> Suite<'a> {
         out: &mut impl Write,
         scenario: &Scenario,
         directory: &RunDirectory,
-        outcome: &anyhow::Result<Record>,
-        exit: Exit,
+        outcome: &anyhow::Result<Concluded>,
+        interrupted: bool,
     ) -> io::Result<()> {
         match outcome {
-            Ok(record) => terminal::verdict(out, record)?,
+            Ok(concluded) => {
+                terminal::verdict(out, &concluded.record)?;
+                if scenario.expected == Verdict::Invalid {
+                    let sighting = sighting(&concluded.record.results);
+                    writeln!(out, "\n{}", canary_note(sighting, interrupted))?;
+                }
+            }
             Err(error) => writeln!(out, "\n{} {error:#}", terminal::failure_badge())?,
-        }
-        if scenario.expected == Verdict::Invalid {
-            let rejected =
-                outcome.as_ref().is_ok_and(|record| record.results.verdict == Verdict::Invalid);
-            writeln!(out, "\n{}", canary_note(rejected, exit))?;
         }
         writeln!(out)?;
         let report = directory.file(store::REPORT);
@@ -240,45 +271,68 @@ impl<'a> Suite<'a> {
     }
 }
 
-fn canary_note(rejected: bool, exit: Exit) -> &'static str {
-    match (rejected, exit) {
-        (true, _) => " This workload is a canary: it is right that it is rejected.",
-        (false, Exit::Harness) => {
+/// What a canary's outcome means. An interruption excuses that nothing was decided, and nothing else.
+fn canary_exit(sighting: Sighting, in_series: bool, failed: bool, interrupted: bool) -> Exit {
+    match sighting {
+        Sighting::Seen if failed => Exit::Harness,
+        Sighting::Seen if in_series => Exit::Valid,
+        Sighting::Bug | Sighting::Seen => Exit::Invalid,
+        Sighting::Undecided if interrupted && !failed => Exit::Unknown,
+        Sighting::Undecided | Sighting::Missed => Exit::Harness,
+    }
+}
+
+fn canary_note(sighting: Sighting, interrupted: bool) -> &'static str {
+    match sighting {
+        Sighting::Seen => " This workload is a canary: it is right that it is rejected.",
+        Sighting::Bug => {
+            " This workload is a canary, but more is wrong than its stale reads: that is a bug."
+        }
+        Sighting::Undecided if interrupted => {
+            " This workload is a canary; the run was too short to reject it."
+        }
+        Sighting::Undecided | Sighting::Missed => {
             " This workload is a canary and was not rejected: the bench is blind, and no other verdict can be trusted."
         }
-        (false, _) => " This workload is a canary; the run was too short to reject it.",
     }
 }
 
 /// Makes everything that follows from a history: verdict, results, report.
 ///
-/// If the harness itself failed, that is the outcome; but a counterexample that clients had seen by then stands.
+/// If the harness itself failed, that is the outcome; but a counterexample that clients had seen by then stands, and so
+/// does any verdict if it is only that its files cannot be written.
 async fn conclude(
     ran: anyhow::Result<()>,
     directory: &RunDirectory,
     interrupted: &watch::Receiver<bool>,
-) -> anyhow::Result<Record> {
+) -> anyhow::Result<Concluded> {
     let spinner = spinner("checking the history");
     let judged = judge(&directory.file(store::HISTORY), interrupted).await;
     spinner.finish_and_clear();
-    let record = match (ran, judged) {
-        (Ok(()), judged) => judged?,
-        (Err(error), Ok(record)) if record.is_counterexample() => {
-            terminal::note(format!("error: {error:#}"));
-            record
-        }
+    let (record, ran) = match (ran, judged) {
+        (Err(error), Ok(record)) if record.is_counterexample() => (record, Err(error)),
         (Err(error), _) => return Err(error),
+        (Ok(()), judged) => (judged?, Ok(())),
     };
+    let mut concluded = Concluded { record, failure: None };
+    concluded.note_failure(ran);
+    let stored = keep(&concluded.record, directory);
+    concluded.note_failure(stored);
+    // A page that cannot be drawn changes no verdict.
+    if let Err(error) = report::write(&directory.path) {
+        terminal::note(format!("warning: there is no report: {:#}", anyhow::Error::new(error)));
+    }
+    Ok(concluded)
+}
+
+/// Writes what follows from a history.
+fn keep(record: &Record, directory: &RunDirectory) -> anyhow::Result<()> {
     directory.write(store::RESULTS, &record.to_json()?)?;
     directory.write(store::SCHEDULE, &record.schedule_lines()?)?;
     if record.results.verdict == Verdict::Valid {
         remove_data(&directory.file(store::NODES))?;
     }
-    // A page that cannot be drawn changes no verdict.
-    if let Err(error) = report::write(&directory.path) {
-        terminal::note(format!("warning: there is no report: {:#}", anyhow::Error::new(error)));
-    }
-    Ok(record)
+    Ok(())
 }
 
 /// Removes the nodes' data directories: nobody looks at those of a valid run, and they are large.
@@ -314,6 +368,12 @@ fn announce(plan: &Plan, directory: &RunDirectory) {
         plan.seed,
         directory.path.display()
     ));
+    if plan.time_limit < scenario::EACH_FAULT_FROM && !kinds.is_empty() {
+        terminal::note(format!(
+            "note: not every kind of fault need bite in a run that is shorter than {}",
+            humantime::format_duration(scenario::EACH_FAULT_FROM)
+        ));
+    }
 }
 
 /// One line a run, when there are several.
@@ -325,10 +385,16 @@ fn print_table(out: &mut impl Write, runs: &[Ran], left_out: usize) -> io::Resul
             Ok(results) => terminal::word(results.verdict),
             Err(_) => "harness failed",
         };
-        let as_expected = match (ran.exit, summary.must_be_rejected) {
-            (Exit::Valid, true) => "passed: a canary, rejected as it must be",
-            (Exit::Valid, false) => "passed",
-            (Exit::Harness, true) => "a canary that was not rejected",
+        let sighting =
+            summary.outcome.as_ref().ok().filter(|_| summary.must_be_rejected).map(sighting);
+        let as_expected = match (ran.exit, sighting) {
+            (Exit::Valid, Some(_)) => "passed: a canary, rejected as it must be",
+            (Exit::Valid, None) => "passed",
+            (_, Some(Sighting::Bug)) => "a canary, but more is wrong than its stale reads",
+            (Exit::Harness, Some(Sighting::Undecided | Sighting::Missed)) => {
+                "a canary that was not rejected"
+            }
+            (Exit::Harness, _) if summary.failure.is_some() => "the harness failed",
             _ => "",
         };
         let ok = summary.outcome.as_ref().map_or(0, |results| results.counts.ok);
@@ -347,4 +413,22 @@ fn random_seed() -> u64 {
     let since_1970 =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since_1970.as_micros() % RANDOM_SEEDS).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canary_exit_is_0_in_a_series_only_if_it_was_rejected_and_all_else_is_well() {
+        let series =
+            |sighting, failed, interrupted| canary_exit(sighting, true, failed, interrupted);
+        assert_eq!(series(Sighting::Seen, false, false), Exit::Valid);
+        assert_eq!(canary_exit(Sighting::Seen, false, false, false), Exit::Invalid, "alone");
+        assert_eq!(series(Sighting::Seen, true, false), Exit::Harness, "a failure does not vanish");
+        assert_eq!(series(Sighting::Bug, false, true), Exit::Invalid, "a bug is one");
+        assert_eq!(series(Sighting::Undecided, false, true), Exit::Unknown, "cut short");
+        assert_eq!(series(Sighting::Undecided, false, false), Exit::Harness);
+        assert_eq!(series(Sighting::Missed, false, true), Exit::Harness, "no excuse");
+    }
 }

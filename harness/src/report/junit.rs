@@ -6,6 +6,8 @@ use std::time::Duration;
 use history_checker::results::{Check, Results, Verdict};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use crate::canary::{Sighting, is_eye, sighting};
+
 use super::words::{at, put};
 use super::{Error, publish};
 
@@ -21,18 +23,20 @@ pub struct RunSummary {
     pub seed: u64,
     /// Its result directory.
     pub dir: PathBuf,
-    /// Whether the workload's author expects `invalid` (a canary): then that, and only that, is a success.
+    /// Whether the workload's author expects `invalid` (a canary): then that, for stale reads only, is a success.
     pub must_be_rejected: bool,
     /// How long it took.
     pub took: Duration,
     /// What the checks say, or how the harness itself failed.
     pub outcome: Result<Results, String>,
+    /// How the harness itself failed although there is an outcome.
+    pub failure: Option<String>,
 }
 
 /// Writes a JUnit document: one suite for each workload, one case for each check.
 ///
 /// An invalid check is a failure, an unknown one an error, and so is a run in which the harness itself failed. A canary is
-/// one more case, `rejected`, and what its checks find is not held against it.
+/// one more case, `rejected`, and that its reads are stale is not held against it; whatever else is wrong is.
 pub fn junit(path: &Path, runs: &[RunSummary]) -> Result<(), Error> {
     let mut report = Report::new("harness");
     report.set_time(runs.iter().map(|run| run.took).sum());
@@ -73,30 +77,28 @@ fn cases(run: &RunSummary) -> Vec<TestCase> {
     let results = match &run.outcome {
         Ok(results) => results,
         Err(failure) => {
-            let case = case(
-                "run",
-                Some((NonSuccessKind::Error, "the harness failed", failure.clone())),
-                run.took,
-            );
-            return vec![case];
+            return vec![harness_failed(failure, run.took)];
         }
     };
     let mut cases: Vec<TestCase> =
         results.checks.iter().map(|check| check_case(run, check)).collect();
     if run.must_be_rejected {
         let missed = format!("the verdict is not `invalid`: {}", results.headline);
-        let problem = (results.verdict != Verdict::Invalid).then_some((
-            NonSuccessKind::Failure,
-            "the canary was not rejected",
-            missed,
-        ));
+        let missed_it = matches!(sighting(results), Sighting::Undecided | Sighting::Missed);
+        let problem =
+            missed_it.then_some((NonSuccessKind::Failure, "the canary was not rejected", missed));
         cases.push(case("rejected", problem, Duration::ZERO));
     }
+    cases.extend(run.failure.iter().map(|failure| harness_failed(failure, Duration::ZERO)));
     // The run's time is told once, so that the sum over cases is right.
     if let Some(first) = cases.first_mut() {
         first.set_time(run.took);
     }
     cases
+}
+
+fn harness_failed(failure: &str, took: Duration) -> TestCase {
+    case("run", Some((NonSuccessKind::Error, "the harness failed", failure.to_owned())), took)
 }
 
 fn check_case(run: &RunSummary, check: &Check) -> TestCase {
@@ -105,11 +107,11 @@ fn check_case(run: &RunSummary, check: &Check) -> TestCase {
         Verdict::Unknown => Some(NonSuccessKind::Error),
         Verdict::Invalid => Some(NonSuccessKind::Failure),
     };
-    let problem = kind
-        .filter(|_| !run.must_be_rejected)
-        .map(|kind| (kind, check.summary.as_str(), details(run, check)));
+    let excused = run.must_be_rejected && (is_eye(check) || check.verdict == Verdict::Unknown);
+    let problem =
+        kind.filter(|_| !excused).map(|kind| (kind, check.summary.as_str(), details(run, check)));
     let mut case = case(&check.name, problem, Duration::ZERO);
-    if run.must_be_rejected && kind.is_some() {
+    if excused && kind.is_some() {
         case.set_system_out(format!(
             "as expected of a canary: {}\n{}",
             check.summary,

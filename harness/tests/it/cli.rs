@@ -44,6 +44,11 @@ fn wrong_usage_exits_64_and_names_the_remedy() {
         (&["run", "register", "--time-limit", "10ms"], "must be at least 1s"),
         (&["run", "register", "--seed", "x"], "invalid digit"),
         (&["run", "register", "--faults", "kil"], "there are kill, pause"),
+        (
+            &["run", "register", "--faults", "ring,kill", "--nodes", "2"],
+            "register has 2 nodes, and the fault ring takes at least 3",
+        ),
+        (&["run", "register", "--time-limit", "1000000y"], "must be at most 30d"),
         (&["run", "register", "--backend", "netns"], "[possible values: proxy]"),
         (&["run", "register", "--raftd", "/nowhere/raftd"], "there is no raftd at /nowhere/raftd"),
         (&["check", "/nowhere/history.jsonl"], "there is no history at /nowhere/history.jsonl"),
@@ -53,6 +58,25 @@ fn wrong_usage_exits_64_and_names_the_remedy() {
     for (args, message) in cases {
         harness().args(*args).assert().code(64).stderr(contains(*message));
     }
+}
+
+#[test]
+fn verdict_that_cannot_be_printed_stands() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |value: &str| {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let path = history(directory.path(), value);
+        Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args([Path::new("check"), &path, &path])
+            .stdout(full)
+            .output()
+            .unwrap()
+    };
+    let invalid = check("\"9-9\"");
+    assert_eq!(invalid.status.code(), Some(1), "{invalid:?}");
+    let said = String::from_utf8(invalid.stderr).unwrap();
+    assert_eq!(said.matches("cannot print the verdict of").count(), 2, "{said}");
+    assert_eq!(check("\"0-1\"").status.code(), Some(3));
 }
 
 #[test]

@@ -508,6 +508,7 @@ fn run_summary(workload: &str, seed: u64, outcome: Result<Value, &str>) -> RunSu
             Ok(results) => Ok(serde_json::from_value(results).unwrap()),
             Err(failure) => Err(failure.to_owned()),
         },
+        failure: None,
     }
 }
 
@@ -524,12 +525,19 @@ fn junit_tells_failures_from_errors() {
         ]);
         Ok(results("invalid", "invalid", &checks))
     };
+    let sick = json!([
+        { "name": "stale-reads", "verdict": "invalid", "summary": "stale" },
+        { "name": "exactly-once", "verdict": "invalid", "summary": "twice" },
+    ]);
+    let sick = Ok(results("invalid", "invalid", &sick));
     let runs = [
         run_summary("register", 1, good()),
         run_summary("register", 2, bad(json!([violation]))),
         run_summary("counter", 3, Err("raftd did not start")),
         run_summary("stale-canary", 4, bad(json!([]))),
         run_summary("deaf-canary", 5, good()),
+        run_summary("sick-canary", 6, sick),
+        RunSummary { failure: Some("no space".to_owned()), ..run_summary("append", 7, good()) },
     ];
     report::junit(&path, &runs).unwrap();
     let xml = fs::read_to_string(&path).unwrap();
@@ -555,4 +563,7 @@ fn junit_tells_failures_from_errors() {
         [5, 1, 0],
         "a canary that is not rejected is a failure"
     );
+    assert_eq!(figures(suite("sick-canary")), [3, 1, 0], "a canary excuses stale reads only");
+    assert!(suite("sick-canary").contains("<failure message=\"twice\""));
+    assert_eq!(figures(suite("append")), [5, 0, 1], "that the harness failed is told");
 }
