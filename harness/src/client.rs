@@ -27,6 +27,8 @@ pub struct Access {
     pub endpoints: Vec<Endpoint>,
     /// How long an operation may take, retries included.
     pub timeout: Duration,
+    /// How long to wait for one answer before asking again.
+    pub attempt_timeout: Duration,
     /// How fresh reads are asked to be.
     pub consistency: Consistency,
     /// Tells what the values are.
@@ -80,6 +82,7 @@ impl Access {
         Client::new(Options {
             pin,
             timeout: self.timeout,
+            attempt_timeout: Some(self.attempt_timeout.min(self.timeout)),
             connect_timeout: self.timeout,
             name,
             ..Options::new(self.endpoints.clone())

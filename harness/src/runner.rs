@@ -32,7 +32,7 @@ use crate::progress::Progress;
 use crate::scenario::{Scenario, consistency_name};
 use crate::store::{self, RunDirectory};
 use crate::terminal;
-use crate::traffic::Traffic;
+use crate::traffic::{Load, Traffic};
 use crate::workload::Generator;
 
 /// What the runner itself writes to try whether a node serves; no workload uses this key.
@@ -172,8 +172,9 @@ impl Bench<'_> {
         self.journal.phase(Phase::Clean);
         let generator = Generator::new(scenario, self.plan.seed);
         let journal = Arc::clone(&self.journal);
-        let mut traffic =
-            Traffic::start(access.clone(), journal, generator, scenario.clients, scenario.rate)?;
+        let load =
+            Load { clients: scenario.clients, readers: scenario.readers(), rate: scenario.rate };
+        let mut traffic = Traffic::start(access.clone(), journal, generator, load)?;
         tokio::select! {
             biased;
             () = self.anomaly() => {}
@@ -286,6 +287,7 @@ impl Bench<'_> {
                 .map(|(node, address)| Endpoint::of(node, address.to_string()))
                 .collect(),
             timeout: self.plan.scenario.op_timeout,
+            attempt_timeout: self.plan.scenario.attempt_timeout,
             consistency: self.plan.scenario.consistency,
             model: self.plan.scenario.model,
         }

@@ -107,6 +107,10 @@ pub struct Scenario {
     /// Clients at work at the same time; client i talks to node 1 + i mod nodes.
     #[serde(deserialize_with = "between::<1, 1000, _>")]
     pub clients: u64,
+    /// Share of the clients that only read, percent. One that also writes is soon stuck with a write at a leader that
+    /// is cut off, and sees nothing while that leader still believes in itself; one that only reads looks on.
+    #[serde(deserialize_with = "between::<0, 100, _>", default)]
+    pub readers_percent: u64,
     /// Operations a second that all clients together aim at.
     #[serde(deserialize_with = "between::<1, 1_000_000, _>")]
     pub rate: u64,
@@ -116,7 +120,11 @@ pub struct Scenario {
     /// How long a client waits for an operation, retries included, before it gives up on it.
     #[serde(deserialize_with = "duration", default = "one_second")]
     pub op_timeout: Duration,
-    /// Share of each kind of operation.
+    /// How long it waits for one answer before it asks again, under the same name. Short, so that clients find a new
+    /// leader while the deposed one may still think that it leads.
+    #[serde(deserialize_with = "duration", default = "a_tenth_of_a_second")]
+    pub attempt_timeout: Duration,
+    /// Share of each kind of operation, for clients that not only read.
     operations: Spanned<BTreeMap<F, u32>>,
     /// The keys.
     #[serde(default)]
@@ -303,6 +311,11 @@ impl Scenario {
         self.operations.as_ref().iter().map(|(&f, &share)| (f, share))
     }
 
+    /// How many of the clients only read.
+    pub fn readers(&self) -> u64 {
+        self.clients * self.readers_percent / 100
+    }
+
     /// The kinds of fault that make sense with so few nodes.
     pub fn faults(&self) -> impl Iterator<Item = fault::Kind> {
         self.faults.iter().copied().filter(|kind| kind.nodes_min() <= self.nodes)
@@ -351,6 +364,10 @@ pub fn consistency_name(consistency: Consistency) -> &'static str {
 
 fn one_second() -> Duration {
     Duration::from_secs(1)
+}
+
+fn a_tenth_of_a_second() -> Duration {
+    Duration::from_millis(100)
 }
 
 fn half_a_minute() -> Duration {

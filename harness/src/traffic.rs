@@ -36,6 +36,17 @@ pub struct Traffic {
     workers: JoinSet<anyhow::Result<()>>,
 }
 
+/// How many clients, and how busy.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Clients at work at the same time; client i talks to node i modulo the number of nodes.
+    pub clients: u64,
+    /// The last so many of them only read.
+    pub readers: u64,
+    /// Operations a second that all together aim at.
+    pub rate: u64,
+}
+
 /// What all workers have in common.
 struct Shared {
     access: Access,
@@ -51,19 +62,20 @@ struct Worker {
     node: NodeId,
     process: u64,
     session: Session,
+    only_reads: bool,
     /// Operations in a row for which the node could not be reached.
     unreachable: u32,
 }
 
 impl Traffic {
-    /// Lets `clients` workers begin, which together aim at `rate` operations a second.
+    /// Lets the clients begin.
     pub fn start(
         access: Access,
         journal: Arc<Journal>,
         generator: Generator,
-        clients: u64,
-        rate: u64,
+        load: Load,
     ) -> anyhow::Result<Traffic> {
+        let Load { clients, readers, rate } = load;
         let shared = Shared {
             access,
             journal,
@@ -81,7 +93,8 @@ impl Traffic {
             let nodes = &traffic.shared.access.endpoints;
             let node = usize::try_from(client).map_or(0, |client| client % nodes.len());
             let node = nodes[node].node.context("the cluster does not number its nodes")?;
-            let worker = Worker::new(Arc::clone(&traffic.shared), node)?;
+            let only_reads = client + readers >= clients;
+            let worker = Worker::new(Arc::clone(&traffic.shared), node, only_reads)?;
             let mut ticks = interval_at(
                 start + Duration::from_nanos(rate_ns.saturating_mul(client)),
                 Duration::from_nanos(rate_ns.saturating_mul(clients).max(1)),
@@ -119,7 +132,8 @@ impl Traffic {
             let session = access.session(process, node)?;
             let shared = Arc::clone(&self.shared);
             readers.spawn(async move {
-                let mut reader = Worker { shared, node, process, session, unreachable: 0 };
+                let mut reader =
+                    Worker { shared, node, process, session, only_reads: true, unreachable: 0 };
                 for key in its_own {
                     reader.read_at_last(key).await?;
                 }
@@ -149,10 +163,10 @@ impl Shared {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, node: NodeId) -> anyhow::Result<Worker> {
+    fn new(shared: Arc<Shared>, node: NodeId, only_reads: bool) -> anyhow::Result<Worker> {
         let process = shared.fresh_process();
         let session = shared.access.session(process, node)?;
-        Ok(Worker { shared, node, process, session, unreachable: 0 })
+        Ok(Worker { shared, node, process, session, only_reads, unreachable: 0 })
     }
 
     async fn run(
@@ -171,8 +185,17 @@ impl Worker {
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
                 _ = ticks.tick() => {}
             }
-            let operation = self.shared.generator().next(self.process);
+            let operation = self.next();
             self.carry_out(&operation).await?;
+        }
+    }
+
+    fn next(&self) -> Operation {
+        let mut generator = self.shared.generator();
+        if self.only_reads {
+            generator.next_read(self.process)
+        } else {
+            generator.next(self.process)
         }
     }
 

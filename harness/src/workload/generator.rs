@@ -29,10 +29,17 @@ impl Generator {
 
     /// What the client called `process` is to do next.
     pub fn next(&mut self, process: u64) -> Operation {
-        let f = self
-            .mix
-            .choose_weighted(&mut self.rng, |&(_, share)| share)
-            .map_or(F::Read, |&(f, _)| f);
+        let chosen = self.mix.choose_weighted(&mut self.rng, |&(_, share)| share);
+        let f = chosen.map_or(F::Read, |&(f, _)| f);
+        self.operation(f, process)
+    }
+
+    /// Which key a client that only reads is to read next.
+    pub fn next_read(&mut self, process: u64) -> Operation {
+        self.operation(F::Read, process)
+    }
+
+    fn operation(&mut self, f: F, process: u64) -> Operation {
         let key = self.keys.pick(&mut self.rng);
         let (seen, key) = (key.seen.clone(), key.name.clone());
         match f {

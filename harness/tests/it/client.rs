@@ -45,6 +45,7 @@ async fn completion(model: Model, operation: &Operation, script: Script) -> Comp
     let access = Access {
         endpoints: vec![Endpoint::of(1, address)],
         timeout: Duration::from_millis(300),
+        attempt_timeout: Duration::from_millis(50),
         consistency: Consistency::Linearizable,
         model,
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use harness::client::Access;
 use harness::journal::Journal;
 use harness::scenario::Scenario;
-use harness::traffic::Traffic;
+use harness::traffic::{Load, Traffic};
 use harness::workload::Generator;
 use history_checker::History;
 use history_checker::history::{Header, Kind, Outcome};
@@ -81,11 +81,13 @@ async fn history(node: &Node, requests: u64, path: &Path, start: Instant) -> His
     let access = Access {
         endpoints: vec![node.listen().await],
         timeout: Duration::from_millis(200),
+        attempt_timeout: Duration::from_millis(50),
         consistency: scenario.consistency,
         model: scenario.model,
     };
     let generator = Generator::new(&scenario, 1);
-    let mut traffic = Traffic::start(access, Arc::clone(&journal), generator, 4, 1000).unwrap();
+    let load = Load { clients: 4, readers: 0, rate: 1000 };
+    let mut traffic = Traffic::start(access, Arc::clone(&journal), generator, load).unwrap();
     node.requests.subscribe().wait_for(|count| *count >= requests).await.unwrap();
     traffic.stop().await.unwrap();
     journal.flush().unwrap();
