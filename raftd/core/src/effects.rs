@@ -14,8 +14,10 @@
 use std::sync::Arc;
 
 use crate::kv;
+use crate::membership::ChangeRefusal;
 use crate::message::Envelope;
-use crate::types::{Entry, Index, NodeId, Term};
+use crate::snapshot::Snapshot;
+use crate::types::{Entry, EntryId, Index, NodeId, Term};
 
 /// Counts the writes of one process life, from 1. Never reused, so a completion cannot be taken for
 /// that of another write at the same log index (the ABA of truncated and rewritten suffixes).
@@ -33,6 +35,17 @@ pub struct Effects {
     pub sends: Vec<Send>,
     /// Answers for clients.
     pub answers: Vec<Answer>,
+    /// A snapshot to write to a file, in the background: the state in it does not change any more. Answered with
+    /// [`Input::SnapshotSaved`](crate::node::Input::SnapshotSaved) or `SnapshotFailed`; never two at a time.
+    pub snapshot: Option<Snapshot>,
+    /// Pieces of a snapshot's file that others need; answered with
+    /// [`Input::ChunkRead`](crate::node::Input::ChunkRead) or `ChunkFailed`.
+    pub chunks: Vec<ReadChunk>,
+    /// Pieces of another node's snapshot, to be put together; the last one is answered with
+    /// [`Input::SnapshotReceived`](crate::node::Input::SnapshotReceived) or `ReceiveFailed`.
+    pub received: Vec<ReceivedChunk>,
+    /// Entries before this index are in a durable snapshot, and no longer needed on the disk.
+    pub purge: Option<Index>,
     /// What a person or a harness may want to know.
     pub events: Vec<Event>,
 }
@@ -43,6 +56,10 @@ impl Effects {
         self.write.is_none()
             && self.sends.is_empty()
             && self.answers.is_empty()
+            && self.snapshot.is_none()
+            && self.chunks.is_empty()
+            && self.received.is_empty()
+            && self.purge.is_none()
             && self.events.is_empty()
     }
 
@@ -51,6 +68,10 @@ impl Effects {
         self.write = None;
         self.sends.clear();
         self.answers.clear();
+        self.snapshot = None;
+        self.chunks.clear();
+        self.received.clear();
+        self.purge = None;
         self.events.clear();
     }
 }
@@ -84,6 +105,38 @@ pub enum Record {
     },
     /// An entry; its index is that of the entry before it plus one.
     Entry(Arc<Entry>),
+    /// All entries so far are void: the log goes on after this one, which the snapshot of the same name holds. That
+    /// snapshot is durable already.
+    Snapshot {
+        /// The last entry in the snapshot.
+        last: EntryId,
+    },
+}
+
+/// A piece of a snapshot's file to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadChunk {
+    /// Who needs it.
+    pub to: NodeId,
+    /// The snapshot's last entry: which snapshot it is. It may have been replaced by a newer one meanwhile, and then
+    /// is still readable where the system allows it, or the read fails.
+    pub snapshot: EntryId,
+    /// First byte wanted.
+    pub offset: u64,
+}
+
+/// A piece of another node's snapshot. Pieces come in order: `offset` 0 begins a file, and makes an unfinished one
+/// void; any other is where the piece before ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivedChunk {
+    /// The snapshot's last entry.
+    pub snapshot: EntryId,
+    /// Where in the file.
+    pub offset: u64,
+    /// What is there.
+    pub data: Arc<str>,
+    /// Whether the file is complete with it: then it is verified, made durable, and loaded.
+    pub is_last: bool,
 }
 
 /// A message to send.
@@ -128,6 +181,43 @@ pub enum Outcome {
     LeadershipLost,
     /// A read that could not be confirmed. Reads have no effect, so this is definite.
     ReadFailed,
+    /// Not proposed: leadership is being handed over. Definite; ask the new leader.
+    Transferring {
+        /// Who is to lead.
+        to: NodeId,
+    },
+    /// The change of membership is committed.
+    Changed {
+        /// Index of its (last) configuration.
+        index: Index,
+    },
+    /// The change of membership was not begun. Definite.
+    ChangeRefused(ChangeRefusal),
+    /// Another node has taken over.
+    Transferred {
+        /// Whom this node handed over to.
+        to: NodeId,
+    },
+    /// This node leads on.
+    TransferFailed(TransferFailure),
+    /// A snapshot is durable that reflects at least everything that was applied when it was asked for.
+    SnapshotTaken {
+        /// The last index in it.
+        index: Index,
+    },
+    /// No snapshot could be written; the disk may be full.
+    SnapshotFailed,
+}
+
+/// Why leadership was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferFailure {
+    /// The target is no voter, or there is no other.
+    NoTarget,
+    /// A transfer to another node is under way.
+    Busy,
+    /// The target did not catch up, or did not win, within an election timeout (Thesis §3.10).
+    TimedOut,
 }
 
 /// Something that happened, for logs and the timeline of a report.
@@ -148,6 +238,41 @@ pub enum Event {
         term: Term,
         /// Its leader.
         leader: NodeId,
+    },
+    /// Another configuration rules from now on: it came into the log, or the one after it left it (Thesis §4.1).
+    Configuration {
+        /// Index of its entry; 0: the founding one.
+        index: Index,
+    },
+    /// A snapshot of this node's own became durable.
+    SnapshotTaken {
+        /// The last entry in it.
+        last: EntryId,
+        /// Length of its file.
+        bytes: u64,
+    },
+    /// A snapshot of another node's took the place of what this node had.
+    SnapshotInstalled {
+        /// The last entry in it.
+        last: EntryId,
+        /// Length of its file.
+        bytes: u64,
+    },
+    /// This node may vote again: the cluster has taken note that its disk was lost. To be remembered on the disk; if it
+    /// is not, nothing worse happens than that the cluster has to take note again.
+    Readmitted {
+        /// The number of the data directory that was admitted.
+        incarnation: u64,
+    },
+    /// Leadership is being handed over.
+    TransferStarted {
+        /// To whom.
+        to: NodeId,
+    },
+    /// It was not taken; this node leads on.
+    TransferAborted {
+        /// Who was to lead.
+        to: NodeId,
     },
 }
 

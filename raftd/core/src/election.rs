@@ -8,15 +8,36 @@ use crate::replication::Leader;
 use crate::types::{EntryId, NodeId, Payload, Term};
 
 impl Node {
+    /// No leader was heard for an election timeout.
+    pub(crate) fn on_election_due(&mut self) {
+        if self.may_campaign() {
+            return self.start_pre_vote();
+        }
+        // Whoever has no vote waits to be found; what only that leader could have confirmed will not be.
+        self.reset_election_deadline();
+        self.fail_unconfirmed_reads();
+        if self.leader().is_some() {
+            self.role = RoleState::Follower { leader: None };
+            self.report_role();
+        }
+    }
+
+    /// Whether this node has a vote, or may still turn out to have one: as long as it does not know that its removal is
+    /// committed, the others may need it as a candidate (Thesis §4.2.2).
+    fn may_campaign(&self) -> bool {
+        let id = self.options.id;
+        !self.is_lost() && self.configs.since(self.commit).any(|config| config.is_voter(id))
+    }
+
     /// Asks whether this node could win, before it disturbs anyone with a new term (Thesis §9.6).
-    pub(crate) fn start_pre_vote(&mut self) {
+    fn start_pre_vote(&mut self) {
         assert!(!matches!(self.role, RoleState::Leader(_)), "leaders do not campaign");
         self.reset_election_deadline();
         self.fail_unconfirmed_reads();
         self.role = RoleState::PreCandidate { granted: BTreeSet::from([self.options.id]) };
         self.report_role();
         let message = Message::PreVote { next_term: self.term + 1, last: self.log.last() };
-        for to in self.others() {
+        for to in self.other_voters() {
             self.send_now(to, message.clone());
         }
         self.campaign_if_welcome();
@@ -24,21 +45,32 @@ impl Node {
 
     fn campaign_if_welcome(&mut self) {
         if let RoleState::PreCandidate { granted } = &self.role
-            && self.config.is_quorum(|id| granted.contains(&id))
+            && self.configs.latest().is_quorum(|id| granted.contains(&id))
         {
-            self.campaign();
+            self.campaign(false);
+        }
+    }
+
+    /// The leader hands over to this node: campaign at once, and without asking whether it is welcome (Thesis §3.10).
+    pub(crate) fn on_timeout_now(&mut self, from: NodeId, term: Term) {
+        // A late one must not end the leadership of whoever came after.
+        let from_leader = term == self.term && self.leader() == Some(from);
+        // Whoever does not know of its own vote yet lacks the entry that gave it, and cannot win.
+        if from_leader && !self.is_lost() && self.configs.latest().is_voter(self.options.id) {
+            self.fail_unconfirmed_reads();
+            self.campaign(true);
         }
     }
 
     /// Starts an election: next term, own vote, ask everyone (Thesis §3.4).
-    fn campaign(&mut self) {
+    fn campaign(&mut self, transfer: bool) {
         self.set_hard_state(self.term + 1, Some(self.options.id));
         self.leader_heard = None;
         self.reset_election_deadline();
         self.role = RoleState::Candidate { granted: BTreeSet::new() };
         self.report_role();
-        let message = Message::Vote { last: self.log.last() };
-        for to in self.others() {
+        let message = Message::Vote { last: self.log.last(), transfer };
+        for to in self.other_voters() {
             self.send_durably(to, message.clone());
         }
     }
@@ -56,7 +88,7 @@ impl Node {
 
     fn lead_if_elected(&mut self) {
         if let RoleState::Candidate { granted } = &self.role
-            && self.config.is_quorum(|id| granted.contains(&id))
+            && self.configs.latest().is_quorum(|id| granted.contains(&id))
         {
             self.become_leader();
         }
@@ -65,8 +97,9 @@ impl Node {
     fn become_leader(&mut self) {
         assert_eq!(self.vote, Some(self.options.id), "a leader has voted for itself");
         assert!(self.proposals.is_empty(), "proposals of an earlier leadership were answered");
-        let next = self.log.last().index + 1;
-        self.role = RoleState::Leader(Leader::new(self.now, self.others(), next));
+        let noop = self.log.last().index + 1;
+        self.role = RoleState::Leader(Leader::new(self.now, noop));
+        self.attend_members();
         self.report_role();
         // Commits what earlier terms left behind, and makes the commit index known (Thesis §3.6.2, §6.4).
         self.append_new(Payload::Noop);
@@ -77,6 +110,9 @@ impl Node {
     /// §4.2.3). A leader is always sure of itself: check-quorum makes it step down in time. But if
     /// the asker is the leader itself, it evidently leads no more.
     fn is_content(&self, asker: NodeId) -> bool {
+        if self.now < self.quiet_until {
+            return true;
+        }
         match &self.role {
             RoleState::Leader(_) => true,
             RoleState::Follower { leader: Some(leader) } => {
@@ -94,12 +130,16 @@ impl Node {
     pub(crate) fn is_deaf_to(&self, from: NodeId, message: &Message) -> bool {
         match message {
             Message::PreVote { .. } => true,
-            Message::Vote { .. } => self.is_content(from),
+            Message::Vote { transfer, .. } => !transfer && self.is_content(from),
             Message::PreVoteReply { .. }
             | Message::VoteReply { .. }
             | Message::Append { .. }
             | Message::AppendAccepted { .. }
             | Message::AppendRejected { .. }
+            | Message::Install { .. }
+            | Message::InstallReply { .. }
+            | Message::Lost { .. }
+            | Message::TimeoutNow
             | Message::ReadIndex { .. }
             | Message::ReadIndexReply { .. } => false,
         }
@@ -108,6 +148,10 @@ impl Node {
     pub(crate) fn on_pre_vote(&mut self, from: NodeId, term: Term, next_term: Term, last: EntryId) {
         if next_term != term.saturating_add(1) || last.term > term {
             return self.refuse();
+        }
+        if self.is_lost() {
+            // Whoever does not know what it promised promises nothing.
+            return;
         }
         let granted = next_term > self.term && last >= self.log.last() && !self.is_content(from);
         // The answer carries this node's own term: an asker that is behind learns it, and asks better.
@@ -132,6 +176,10 @@ impl Node {
         }
         if term > self.term {
             // Deaf: a leader is at work. No answer, so that our older term disturbs nobody either.
+            return;
+        }
+        if self.is_lost() {
+            // A vote in this term may have been given already, and forgotten (Thesis §3.8).
             return;
         }
         let free = self.vote.is_none() || self.vote == Some(from);

@@ -56,7 +56,7 @@ impl Before {
         }
         if self.role == Role::Leader && node.role() == Role::Leader {
             assert!(
-                node.log.holds(self.last),
+                node.log.holds(self.last) || self.last.index < node.log.base().index,
                 "a leader's log lost {} (Leader Append-Only)",
                 self.last
             );
@@ -69,12 +69,20 @@ fn check_basic(node: &Node) {
     assert!(node.applied == node.commit, "applied {} of {}", node.applied, node.commit);
     assert!(node.commit <= last.index, "commit {} is beyond the log's end {last}", node.commit);
     assert!(node.synced <= last.index, "durable {} is beyond the log's end {last}", node.synced);
+    let (base, saved, latest) = (node.log.base(), node.saved.last, node.configs.latest_index());
+    assert!(base.index <= saved.index, "the log begins at {base}, the snapshot ends at {saved}");
+    assert!(saved.index <= node.applied, "snapshot {saved} is ahead of the state");
+    assert!(latest <= last.index, "a configuration at {latest} is beyond the log's end {last}");
     assert!(last.term <= node.term, "the log's end {last} is of a term after {}", node.term);
     let id = node.options.id;
     match &node.role {
         RoleState::Leader(leader) => {
             assert_eq!(node.vote, Some(id), "a leader has voted for itself");
             assert!(last.index >= leader.noop, "a leader's log holds its no-op");
+            assert!(!node.is_lost(), "who lost its promises leads nobody");
+            let config = node.configs.latest();
+            let others = config.members().keys().filter(|&&member| member != id);
+            assert!(others.eq(leader.progress.keys()), "a leader has a progress for each member");
             for (follower, progress) in &leader.progress {
                 assert!(
                     progress.matched < progress.next && progress.next <= last.index + 1,
@@ -87,6 +95,7 @@ fn check_basic(node: &Node) {
         }
         RoleState::Candidate { .. } => {
             assert_eq!(node.vote, Some(id), "a candidate has voted for itself");
+            assert!(!node.is_lost(), "who lost its promises is no candidate");
             assert!(node.proposals.is_empty(), "only leaders have proposals");
         }
         RoleState::Follower { leader } => {
@@ -117,6 +126,10 @@ pub(crate) fn check_send(node: &Node, send: &Send) {
         | Message::PreVote { .. }
         | Message::PreVoteReply { .. }
         | Message::AppendRejected { .. }
+        | Message::Install { .. }
+        | Message::InstallReply { .. }
+        | Message::Lost { .. }
+        | Message::TimeoutNow
         | Message::ReadIndex { .. }
         | Message::ReadIndexReply { .. } => true,
     };

@@ -25,8 +25,10 @@
 //! Snapshots and compaction (Thesis §5), membership changes (§4), leadership transfer (§3.10), lease reads (§6.4.1):
 //! the log stays in memory as a whole, and the voters are those of the start.
 
+mod compaction;
 pub mod effects;
 mod election;
+mod handover;
 mod invariants;
 pub mod kv;
 pub mod log;
@@ -35,8 +37,10 @@ pub mod message;
 pub mod node;
 mod progress;
 mod read_index;
+mod reconfiguration;
 mod replication;
 mod rng;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod types;

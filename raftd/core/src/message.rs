@@ -39,6 +39,8 @@ pub enum Message {
     Vote {
         /// The candidate's last entry.
         last: EntryId,
+        /// The leader itself asked for this campaign: do not turn it down for that leader's sake (Thesis §4.2.3).
+        transfer: bool,
     },
     /// Answer to [`Message::Vote`], for the envelope's term.
     VoteReply {
@@ -56,6 +58,8 @@ pub enum Message {
         /// The leader's newest ReadIndex round (0: none yet). Acks echo it; a round is never reused
         /// within a term, so an old ack cannot confirm a newer read (Thesis §6.4).
         round: u64,
+        /// As what the leader takes the receiver.
+        stand: Stand,
     },
     /// The log matches the leader's up to `matched`, durably.
     AppendAccepted {
@@ -63,6 +67,10 @@ pub enum Message {
         matched: Index,
         /// Echo of the append's round.
         round: u64,
+        /// Echo of [`Stand::session`].
+        session: Index,
+        /// The sender has not seen yet that the loss of its disk was taken note of: it is no voter.
+        lost: bool,
     },
     /// The log has no entry `prev`; try earlier (Thesis §3.5).
     AppendRejected {
@@ -73,7 +81,44 @@ pub enum Message {
         hint: EntryId,
         /// Echo of the append's round.
         round: u64,
+        /// Echo of [`Stand::session`].
+        session: Index,
     },
+    /// A piece of a snapshot's file, for a follower that needs entries that are compacted away (Thesis §5.3).
+    Install {
+        /// The snapshot's last entry: which snapshot it is.
+        last: EntryId,
+        /// Where in the file the piece begins, bytes.
+        offset: u64,
+        /// The piece; empty: no more than a heartbeat.
+        data: Arc<str>,
+        /// Length of the file, bytes.
+        total: u64,
+        /// As in [`Message::Append`].
+        round: u64,
+        /// As in [`Message::Append`].
+        stand: Stand,
+    },
+    /// Answer to [`Message::Install`], as long as the snapshot is not in place; then it is
+    /// [`Message::AppendAccepted`].
+    InstallReply {
+        /// Which snapshot.
+        last: EntryId,
+        /// The first byte that is missing: `total` while the complete file is being verified.
+        offset: u64,
+        /// Echo of the piece's round.
+        round: u64,
+        /// Echo of [`Stand::session`].
+        session: Index,
+    },
+    /// The sender lost its disk, and with it whatever it had promised: it must not count as a voter before the cluster
+    /// has taken note of it (Thesis §3.8: it must come back as a new member).
+    Lost {
+        /// The number of its new data directory.
+        incarnation: u64,
+    },
+    /// Campaign now, without waiting for a timeout (Thesis §3.10).
+    TimeoutNow,
     /// From which index on may I serve a linearizable read? (Thesis §6.4, follower reads)
     ReadIndex {
         /// Names the question; never reused, not even after a restart.
@@ -86,6 +131,18 @@ pub enum Message {
         /// The index, confirmed after the question arrived; `None`: not the leader, ask again later.
         index: Option<Index>,
     },
+}
+
+/// As what a leader takes the member that it writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// Index at which the leader began to count this member's acknowledgements: an answer to what was sent before the
+    /// member was removed and added again, or lost its disk, names another one and counts for nothing.
+    pub session: Index,
+    /// Whether its acknowledgements count towards a quorum.
+    pub voter: bool,
+    /// Which data directory is meant; see [`crate::membership::Member::incarnation`].
+    pub incarnation: u64,
 }
 
 /// Names a follower's question for a read index.

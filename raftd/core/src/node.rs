@@ -3,15 +3,21 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::effects::{Answer, Effects, Event, Outcome, Record, Role, Send, Token, Write, WriteSeq};
+use crate::compaction::{Receiving, SavedAt, Taking};
+use crate::effects::{
+    Answer, Effects, Event, Outcome, Record, Role, Send, Token, TransferFailure, Write, WriteSeq,
+};
+use crate::handover::Handover;
 use crate::invariants::{Before, check_send};
 use crate::kv::{Command, Limits, Store};
 use crate::log::Log;
-use crate::membership::Configuration;
+use crate::membership::{Change, Configuration, Configurations};
 use crate::message::{Envelope, Message};
 use crate::read_index::Reads;
-use crate::replication::Leader;
+use crate::progress::{Mode, Progress};
+use crate::replication::{Appended, Installed, Leader};
 use crate::rng::Rng;
+use crate::snapshot::{Saved, Snapshot};
 use crate::types::{Entry, EntryId, Index, NodeId, Payload, Term, Time};
 
 /// What a node is told once, at its start. All durations are of the same clock as [`Time`].
@@ -19,8 +25,9 @@ use crate::types::{Entry, EntryId, Index, NodeId, Payload, Term, Time};
 pub struct Options {
     /// This node.
     pub id: NodeId,
-    /// The voting members, this node among them.
-    pub voters: BTreeSet<NodeId>,
+    /// The voters that the cluster was founded with; the same at all of them. Empty at a node that joins later: it knows
+    /// of no members until its leader tells it.
+    pub founders: BTreeSet<NodeId>,
     /// How often a leader makes itself heard.
     pub heartbeat: Time,
     /// Shortest time without a leader before a follower campaigns.
@@ -33,10 +40,58 @@ pub struct Options {
     pub inflight_messages_max: usize,
     /// Most bytes of entries that may wait to be committed; more proposals are refused.
     pub uncommitted_bytes_max: usize,
+    /// When snapshots are taken, and what is kept of the log.
+    pub compaction: Compaction,
+    /// Whether leaders may serve [`Input::LeaseRead`]s by the clock. Must be the same on all nodes.
+    pub lease: Option<Lease>,
     /// Bounds of the state machine.
     pub limits: Limits,
     /// Seed of all random choices. Must differ between nodes and between starts of one node.
     pub seed: u64,
+}
+
+impl Options {
+    fn check(&self) {
+        assert!(
+            self.heartbeat < self.election_timeout_min,
+            "heartbeats too rare (Thesis §3.9)"
+        );
+        assert!(self.inflight_messages_max > 0, "the in-flight window is empty");
+    }
+}
+
+/// When a node replaces its log by a snapshot (Thesis §5.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// A snapshot is due when entries of this weight have been applied since the last one, bytes ...
+    pub log_bytes_min: u64,
+    /// ... and of at least this much in percent of the last snapshot's file: then the work of writing snapshots stays in
+    /// proportion to that of writing the log, however large the state is.
+    pub log_percent_of_snapshot: u64,
+    /// Weight of the entries kept before a snapshot's end, for followers that are a little behind, bytes.
+    pub trailing_bytes: u64,
+}
+
+/// What lease reads rest on (Thesis §6.4.1): that no two members' clocks run at rates further apart than this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Most by which one clock may outrun another, percent of time passed.
+    pub drift_percent_max: u32,
+}
+
+/// Whether a node's promises can be relied on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds all that it ever promised.
+    #[default]
+    Full,
+    /// It lost its data directory, or joins: a node of its number may have promised things that it knows nothing of. It
+    /// neither votes nor counts as a voter until a committed configuration names it with this incarnation, as a member
+    /// without a vote: that voids all older promises, as a majority of the others knows of it.
+    Lost {
+        /// The number of the new data directory.
+        incarnation: u64,
+    },
 }
 
 /// What a node finds on its disk when it starts: all that must survive a crash (Thesis §3.8).
@@ -46,8 +101,14 @@ pub struct Recovered {
     pub term: Term,
     /// Whom it voted for in that term.
     pub vote: Option<NodeId>,
-    /// The log, from index 1, without gaps.
+    /// The newest snapshot, if there is one.
+    pub snapshot: Option<Saved>,
+    /// The entry before the first of `entries`; `ZERO` if nothing was ever purged.
+    pub base: EntryId,
+    /// The log after `base`, without gaps. It may end before the snapshot does, or contradict it: then it is void.
     pub entries: Vec<Arc<Entry>>,
+    /// Whether the node may vote.
+    pub standing: Standing,
 }
 
 /// What happens to a node.
@@ -77,6 +138,78 @@ pub enum Input {
         token: Token,
         /// The key to read.
         key: String,
+        /// Wait until everything up to this index is applied, so that a client that names what it has seen never goes
+        /// back in time, whichever node it asks; 0: do not wait.
+        at_least: Index,
+    },
+    /// A client's linearizable read that may rest on the leader's clock (Thesis §6.4.1), if [`Options::lease`] allows it
+    /// and a lease holds; otherwise it is done as [`Input::Read`].
+    LeaseRead {
+        /// Returned with the answer.
+        token: Token,
+        /// The key to read.
+        key: String,
+    },
+    /// A change of membership.
+    Change {
+        /// Returned with the answer.
+        token: Token,
+        /// What to change.
+        change: Change,
+    },
+    /// Hand the leadership over (Thesis §3.10).
+    Transfer {
+        /// Returned with the answer.
+        token: Token,
+        /// To whom; `None`: to the voter with the longest log.
+        to: Option<NodeId>,
+    },
+    /// Take a snapshot now.
+    TakeSnapshot {
+        /// Returned with the answer.
+        token: Token,
+    },
+    /// The snapshot asked for by [`Effects::snapshot`] is durable, file and directory.
+    SnapshotSaved {
+        /// Its last entry.
+        last: EntryId,
+        /// Length of its file.
+        bytes: u64,
+    },
+    /// It could not be written.
+    SnapshotFailed {
+        /// Its last entry.
+        last: EntryId,
+    },
+    /// Answer to a [`ReadChunk`](crate::effects::ReadChunk).
+    ChunkRead {
+        /// Echo.
+        to: NodeId,
+        /// Echo.
+        snapshot: EntryId,
+        /// Echo.
+        offset: u64,
+        /// What is there, as much as fits a message; nothing beyond the end.
+        data: Arc<str>,
+        /// Length of the file.
+        total: u64,
+    },
+    /// The piece cannot be read: there is no such file any more, or it is damaged.
+    ChunkFailed {
+        /// Echo.
+        to: NodeId,
+        /// Echo.
+        snapshot: EntryId,
+    },
+    /// Another node's snapshot is complete, verified, and durable under its name.
+    SnapshotReceived {
+        /// What is in it.
+        saved: Saved,
+    },
+    /// It is not: a piece could not be written, or what came is no valid snapshot.
+    ReceiveFailed {
+        /// Its last entry.
+        snapshot: EntryId,
     },
     /// The write with this number, and all before it, are durable.
     Durable {
@@ -108,8 +241,30 @@ pub struct View {
     pub first: Index,
     /// Last entry of the log.
     pub last: EntryId,
-    /// The voters it goes by.
-    pub voters: BTreeSet<NodeId>,
+    /// The members it goes by.
+    pub config: Arc<Configuration>,
+    /// Index of that configuration's entry; 0: the founding one.
+    pub config_index: Index,
+    /// Whether it may vote.
+    pub standing: Standing,
+    /// The last entry in its newest durable snapshot.
+    pub snapshot: EntryId,
+    /// Length of that snapshot's file.
+    pub snapshot_bytes: u64,
+    /// Weight of the entries in memory, bytes.
+    pub log_bytes: u64,
+    /// Snapshots of its own that became durable since the start.
+    pub snapshots_taken: u64,
+    /// Snapshots of others that took the place of its state since the start.
+    pub snapshots_installed: u64,
+    /// How much has come in of a snapshot that is being received, and of how much, bytes.
+    pub receiving: Option<(u64, u64)>,
+    /// At a leader: whom it is handing over to.
+    pub transferring: Option<NodeId>,
+    /// At a leader: whether it may serve reads by its clock now.
+    pub lease: bool,
+    /// At a leader: every other member as it sees it.
+    pub followers: Vec<Follower>,
     /// Hash of the state at `applied`.
     pub state_hash: u64,
     /// Keys in the state machine.
@@ -122,6 +277,35 @@ pub struct View {
     pub reads_waiting: usize,
     /// Messages dropped because no correct member sends them.
     pub messages_refused: u64,
+}
+
+/// A member as its leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Follower {
+    /// Who.
+    pub id: NodeId,
+    /// Its log is known to equal the leader's up to here.
+    pub matched: Index,
+    /// How it is served.
+    pub mode: FollowerMode,
+    /// How long ago it was last heard.
+    pub silent: Time,
+    /// Whether it could get a vote now (Thesis §4.2.1).
+    pub caught_up: bool,
+}
+
+/// How a leader serves a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowerMode {
+    /// Where the logs agree is being found out.
+    Probe,
+    /// Entries stream.
+    Replicate,
+    /// It needs entries that are compacted away: a snapshot is being sent, up to this byte so far.
+    Snapshot {
+        /// How much it has, bytes.
+        offset: u64,
+    },
 }
 
 /// Highest term believed. No cluster gets there; a forged one must not lead to terms that overflow, or that JSON's
@@ -152,7 +336,6 @@ pub(crate) enum RoleState {
 #[derive(Debug)]
 pub struct Node {
     pub(crate) options: Options,
-    pub(crate) config: Configuration,
     rng: Rng,
     /// The time of the current step; never falls.
     pub(crate) now: Time,
@@ -162,6 +345,10 @@ pub struct Node {
     /// Whom this node voted for in `term`. Within a term it goes from `None` to one node and stays.
     /// Changed by `set_hard_state` alone.
     pub(crate) vote: Option<NodeId>,
+    /// Whether this node may vote.
+    pub(crate) standing: Standing,
+    /// Those in the log, kept in step with it by `append_entry` and `truncate_log`.
+    pub(crate) configs: Configurations,
     /// Appended to by `append_entry` and cut by `truncate_log`, which also have it persisted.
     pub(crate) log: Log,
     /// The log is durable up to here on this node's disk. Falls only when a suffix is truncated.
@@ -170,12 +357,34 @@ pub struct Node {
     pub(crate) commit: Index,
     /// Highest index applied to `store`; equal to `commit` between steps.
     pub(crate) applied: Index,
+    /// The entry at `applied`.
+    pub(crate) applied_id: EntryId,
+
+    /// The newest durable snapshot.
+    pub(crate) saved: SavedAt,
+    /// Weight of the entries applied since the state was last frozen.
+    pub(crate) applied_bytes: u64,
+    /// A snapshot that is being written.
+    pub(crate) taking: Option<Taking>,
+    /// Who waits for the next one.
+    pub(crate) snapshot_tokens: Vec<Token>,
+    /// The next one is due, however little was applied.
+    pub(crate) snapshot_wanted: bool,
+    /// The last one failed; until then, none is tried.
+    pub(crate) snapshot_not_before: Time,
+    /// A snapshot that comes in.
+    pub(crate) receiving: Option<Receiving>,
+    pub(crate) snapshots_taken: u64,
+    pub(crate) snapshots_installed: u64,
 
     pub(crate) role: RoleState,
     /// When a follower or candidate campaigns (again). Meaningless for leaders.
     pub(crate) election_deadline: Time,
     /// When a leader of the current term was last heard (Thesis §4.2.3). `None` since the start or a new term.
     pub(crate) leader_heard: Option<Time>,
+    /// If leases are allowed: until then, this node turns candidates down, as it may have heard a leader before it was
+    /// restarted.
+    pub(crate) quiet_until: Time,
 
     pub(crate) store: Store,
     /// Proposals of this leadership that are not applied yet, by rising index.
@@ -191,7 +400,7 @@ pub struct Node {
     /// Number of the latest write handed out.
     last_seq: WriteSeq,
     pub(crate) out: Effects,
-    messages_refused: u64,
+    pub(crate) messages_refused: u64,
 }
 
 /// A write on its way to the disk.
@@ -209,37 +418,40 @@ impl Node {
     /// A follower with the state that its disk holds. Entries are applied as the commit index
     /// becomes known.
     pub fn new(now: Time, options: Options, recovered: Recovered) -> Node {
-        let config = Configuration::new(options.voters.clone());
-        assert!(config.is_voter(options.id), "node {} is not among the voters", options.id);
-        assert!(
-            options.heartbeat < options.election_timeout_min,
-            "heartbeats too rare (Thesis §3.9)"
-        );
-        assert!(options.inflight_messages_max > 0, "the in-flight window is empty");
-        let log = Log::new(recovered.entries);
-        assert!(
-            log.last().term <= recovered.term,
-            "the log holds an entry of a term never adopted"
-        );
+        options.check();
+        let Recovered { term, vote, snapshot, base, entries, standing } = recovered;
+        let founders = Configuration::founding(options.founders.clone());
+        let log = Log::new(base, entries);
         let mut rng = Rng::new(options.seed);
-        // Nobody else could lead a cluster of one: no need to wait.
-        let alone = options.voters.len() == 1;
         let timeout = rng.between(options.election_timeout_min, options.election_timeout_max);
-        let timeout = if alone { Time::ZERO } else { timeout };
         let incarnation = rng.next();
-        Node {
-            config,
+        // Whoever ran before under this id may have heard a leader just now.
+        let quiet = options.lease.filter(|_| term > 0).map(|_| options.election_timeout_min);
+        let mut node = Node {
             rng,
             now,
-            term: recovered.term,
-            vote: recovered.vote,
+            term,
+            vote,
+            standing,
+            configs: Configurations::new(0, Arc::new(founders)),
             synced: log.last().index,
             log,
             commit: 0,
             applied: 0,
+            applied_id: EntryId::ZERO,
+            saved: SavedAt::default(),
+            applied_bytes: 0,
+            taking: None,
+            snapshot_tokens: Vec::new(),
+            snapshot_wanted: false,
+            snapshot_not_before: Time::ZERO,
+            receiving: None,
+            snapshots_taken: 0,
+            snapshots_installed: 0,
             role: RoleState::Follower { leader: None },
             election_deadline: now + timeout,
             leader_heard: None,
+            quiet_until: quiet.map_or(Time::ZERO, |quiet| now + quiet),
             store: Store::new(options.limits),
             proposals: VecDeque::new(),
             uncommitted_bytes: 0,
@@ -250,6 +462,32 @@ impl Node {
             out: Effects::default(),
             messages_refused: 0,
             options,
+        };
+        node.load(snapshot.as_ref());
+        node
+    }
+
+    /// Makes the state of a new node that of its disk.
+    fn load(&mut self, snapshot: Option<&Saved>) {
+        let base = self.log.base().index;
+        let snapshot_end = snapshot.map_or(0, |saved| saved.snapshot.last.index);
+        assert!(base <= snapshot_end, "the log starts at {base}, the snapshot ends at {snapshot_end}");
+        if let Some(saved) = snapshot {
+            let Snapshot { config_index, config, .. } = &saved.snapshot;
+            self.configs = Configurations::new(*config_index, Arc::clone(config));
+            self.adopt(saved);
+        }
+        for index in self.log.first()..=self.log.last().index {
+            let entry = Arc::clone(self.log.get(index).expect("it lies between first and last"));
+            if let Payload::Configuration(config) = &entry.payload {
+                self.configs.push(index, Arc::clone(config));
+            }
+        }
+        let last = self.log.last();
+        assert!(last.term <= self.term, "the log holds {last}, of a term never adopted");
+        // Nobody else could lead a cluster of one: no need to wait.
+        if *self.configs.latest().incoming() == BTreeSet::from([self.options.id]) {
+            self.election_deadline = self.now;
         }
     }
 
@@ -269,11 +507,16 @@ impl Node {
             self.on_input(input);
         }
         self.advance_commit();
+        self.settle_standing();
+        self.advance_membership();
         self.begin_read_round();
         self.confirm_reads();
         self.ask_read_index();
         self.apply_committed();
         self.send_appends();
+        self.drive_handover();
+        self.resign_if_removed();
+        self.take_snapshot_if_due();
         self.finish_write();
         before.check_against(self);
         std::mem::swap(&mut self.out, effects);
@@ -285,7 +528,19 @@ impl Node {
             Input::Peer(envelope) => self.on_envelope(envelope),
             Input::Propose { token, command } => self.on_propose(token, command),
             Input::Read { token, key } => self.on_read(token, key),
-            Input::StaleRead { token, key } => self.answer_read(token, &key),
+            Input::StaleRead { token, key, at_least } => self.on_stale_read(token, key, at_least),
+            Input::LeaseRead { token, key } => self.on_lease_read(token, key),
+            Input::Change { token, change } => self.on_change(token, &change),
+            Input::Transfer { token, to } => self.on_transfer(token, to),
+            Input::TakeSnapshot { token } => self.on_take_snapshot(token),
+            Input::SnapshotSaved { last, bytes } => self.on_snapshot_saved(last, bytes),
+            Input::SnapshotFailed { last } => self.on_snapshot_failed(last),
+            Input::ChunkRead { to, snapshot, offset, data, total } => {
+                self.on_chunk_read(to, snapshot, offset, &data, total);
+            }
+            Input::ChunkFailed { to, snapshot } => self.on_chunk_failed(to, snapshot),
+            Input::SnapshotReceived { saved } => self.on_snapshot_received(&saved),
+            Input::ReceiveFailed { snapshot } => self.on_receive_failed(snapshot),
             Input::Durable { term, seq } => self.on_durable(term, seq),
         }
     }
@@ -313,7 +568,7 @@ impl Node {
             | RoleState::PreCandidate { .. }
             | RoleState::Candidate { .. } => {
                 if self.now >= self.election_deadline {
-                    self.start_pre_vote();
+                    self.on_election_due();
                 }
             }
         }
@@ -324,29 +579,45 @@ impl Node {
         // Term 0 is before any election: only pre-votes are spoken in it.
         let speaks_too_early =
             term == 0 && !matches!(message, Message::PreVote { .. } | Message::PreVoteReply { .. });
-        let stranger = to != self.options.id || from == to || !self.config.is_voter(from);
-        if stranger || speaks_too_early || term > TERM_MAX {
+        // Who is no member here may be one by a configuration that this node has not got yet (Thesis §4.1).
+        let is_astray = to != self.options.id || from == to;
+        if is_astray || speaks_too_early || term > TERM_MAX {
             return self.refuse();
         }
         if term > self.term && !self.is_deaf_to(from, &message) {
             self.become_follower(term, None);
         }
+        // Answers of an earlier leadership of this node, or of none, count for nothing.
+        let is_current = term == self.term;
         match message {
             Message::PreVote { next_term, last } => self.on_pre_vote(from, term, next_term, last),
             Message::PreVoteReply { next_term, granted } => {
                 self.on_pre_vote_reply(from, next_term, granted);
             }
-            Message::Vote { last } => self.on_vote(from, term, last),
+            Message::Vote { last, .. } => self.on_vote(from, term, last),
             Message::VoteReply { granted } => self.on_vote_reply(from, term, granted),
-            Message::Append { prev, entries, commit, round } => {
-                self.on_append(from, term, prev, entries, commit, round);
+            Message::Append { prev, entries, commit, round, stand } => {
+                self.on_append(from, term, Appended { prev, entries, commit, round, stand });
             }
-            Message::AppendAccepted { matched, round } => {
-                self.on_append_accepted(from, term, matched, round);
+            Message::Install { last, offset, data, total, round, stand } => {
+                let piece = Installed { last, offset, data, total, round, stand };
+                self.on_install(from, term, piece);
             }
-            Message::AppendRejected { prev_index, hint, round } => {
-                self.on_append_rejected(from, term, prev_index, hint, round);
+            Message::AppendAccepted { matched, round, session, lost } if is_current => {
+                self.on_append_accepted(from, matched, round, session, lost);
             }
+            Message::AppendRejected { prev_index, hint, round, session } if is_current => {
+                self.on_append_rejected(from, prev_index, hint, round, session);
+            }
+            Message::InstallReply { last, offset, round, session } if is_current => {
+                self.on_install_reply(from, last, offset, round, session);
+            }
+            Message::Lost { incarnation } if is_current => self.on_lost(from, incarnation),
+            Message::AppendAccepted { .. }
+            | Message::AppendRejected { .. }
+            | Message::InstallReply { .. }
+            | Message::Lost { .. } => {}
+            Message::TimeoutNow => self.on_timeout_now(from, term),
             Message::ReadIndex { question } => self.on_read_index(from, question),
             Message::ReadIndexReply { question, index } => {
                 self.on_read_index_reply(question, index);
@@ -359,6 +630,9 @@ impl Node {
         if !matches!(self.role, RoleState::Leader(_)) {
             let leader = self.leader();
             return self.answer(token, Outcome::NotLeader { leader });
+        }
+        if let Some(to) = self.successor() {
+            return self.answer(token, Outcome::Transferring { to });
         }
         if self.uncommitted_bytes >= self.options.uncommitted_bytes_max {
             return self.answer(token, Outcome::Overloaded);
@@ -378,6 +652,10 @@ impl Node {
     }
 
     pub(crate) fn append_entry(&mut self, entry: Arc<Entry>) {
+        if let Payload::Configuration(config) = &entry.payload {
+            self.configs.push(entry.id.index, Arc::clone(config));
+            self.out.events.push(Event::Configuration { index: entry.id.index });
+        }
         self.log.push(Arc::clone(&entry));
         self.records.push(Record::Entry(entry));
     }
@@ -387,11 +665,23 @@ impl Node {
         assert!(from > self.commit, "truncation at {from} would remove committed entries");
         assert!(!matches!(self.role, RoleState::Leader(_)), "leaders never truncate (Thesis §3.5)");
         self.log.truncate(from);
+        let config_before = self.configs.latest_index();
+        self.configs.truncate(from);
+        self.report_configuration_since(config_before);
         self.synced = self.synced.min(from - 1);
-        for write in &mut self.pending {
-            write.last = write.last.min(from - 1);
-        }
+        self.void_pending_writes(from - 1);
         self.records.push(Record::Truncate { from });
+    }
+
+    /// What is on its way to the disk makes no more than `last` durable: the rest is void by now.
+    pub(crate) fn void_pending_writes(&mut self, last: Index) {
+        for write in &mut self.pending {
+            write.last = write.last.min(last);
+        }
+    }
+
+    pub(crate) fn record(&mut self, record: Record) {
+        self.records.push(record);
     }
 
     /// Applies what is committed, in order, and answers whoever waits for it (Thesis §3.5).
@@ -399,9 +689,10 @@ impl Node {
         while self.applied < self.commit {
             let index = self.applied + 1;
             let entry = Arc::clone(self.log.get(index).expect("committed entries are in the log"));
-            self.applied = index;
+            (self.applied, self.applied_id) = (index, entry.id);
+            self.applied_bytes += u64::try_from(entry.weight_bytes()).unwrap_or(u64::MAX);
             let written = match &entry.payload {
-                Payload::Noop => None,
+                Payload::Noop | Payload::Configuration(_) => None,
                 Payload::Command(command) => Some(self.store.apply(index, command)),
             };
             if self.proposals.front().is_some_and(|&(waiting, _)| waiting == index) {
@@ -435,6 +726,7 @@ impl Node {
     pub(crate) fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
         let same_term = term == self.term;
         let was_leader = matches!(self.role, RoleState::Leader(_));
+        self.fail_leaders_business(same_term);
         // Within a term the vote stays: forgetting it would allow a second one.
         let vote = if same_term { self.vote } else { None };
         self.set_hard_state(term, vote);
@@ -448,6 +740,21 @@ impl Node {
         self.fail_unconfirmed_reads();
         self.role = RoleState::Follower { leader };
         self.report_role();
+    }
+
+    /// Tells operators what became of what they asked this leader for.
+    fn fail_leaders_business(&mut self, same_term: bool) {
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        let (change, handover) = (leader.change.take(), leader.handover.take());
+        if let Some(token) = change {
+            self.answer(token, Outcome::LeadershipLost);
+        }
+        if let Some(Handover { to, token, .. }) = handover {
+            // A new term means that somebody campaigned, and only one was told to.
+            let timed_out = Outcome::TransferFailed(TransferFailure::TimedOut);
+            let outcome = if same_term { timed_out } else { Outcome::Transferred { to } };
+            self.answer(token, outcome);
+        }
     }
 
     /// Clients whose proposals may or may not survive are told so at once.
@@ -533,8 +840,9 @@ impl Node {
     }
 
     /// Every other voter, in order.
-    pub(crate) fn others(&self) -> Vec<NodeId> {
-        self.config.voters().into_iter().filter(|&id| id != self.options.id).collect()
+    pub(crate) fn other_voters(&self) -> Vec<NodeId> {
+        let voters = self.configs.latest().voters();
+        voters.into_iter().filter(|&id| id != self.options.id).collect()
     }
 
     /// The current role.
@@ -588,7 +896,18 @@ impl Node {
             applied: self.applied,
             first: self.log.first(),
             last: self.log.last(),
-            voters: self.config.voters(),
+            config: Arc::clone(self.configs.latest()),
+            config_index: self.configs.latest_index(),
+            standing: self.standing,
+            snapshot: self.saved.last,
+            snapshot_bytes: self.saved.bytes,
+            log_bytes: self.log.bytes(),
+            snapshots_taken: self.snapshots_taken,
+            snapshots_installed: self.snapshots_installed,
+            receiving: self.receiving.as_ref().map(|there| (there.next, there.total)),
+            transferring: self.handover_target(),
+            lease: self.lease_holds(),
+            followers: self.followers(),
             state_hash: self.store.state_hash(),
             keys: self.store.len(),
             sessions: self.store.sessions(),
@@ -596,5 +915,28 @@ impl Node {
             reads_waiting: self.reads_waiting(),
             messages_refused: self.messages_refused,
         }
+    }
+
+    /// At a leader: whom it is handing over to.
+    fn handover_target(&self) -> Option<NodeId> {
+        let RoleState::Leader(leader) = &self.role else { return None };
+        leader.handover.as_ref().map(|handover| handover.to)
+    }
+
+    /// At a leader: every other member as it sees it.
+    fn followers(&self) -> Vec<Follower> {
+        let RoleState::Leader(leader) = &self.role else { return Vec::new() };
+        let follower = |(&id, progress): (&NodeId, &Progress)| Follower {
+            id,
+            matched: progress.matched,
+            mode: match &progress.mode {
+                Mode::Probe { .. } => FollowerMode::Probe,
+                Mode::Replicate { .. } => FollowerMode::Replicate,
+                Mode::Snapshot(transfer) => FollowerMode::Snapshot { offset: transfer.offset },
+            },
+            silent: self.now.saturating_sub(progress.heard),
+            caught_up: self.is_caught_up(leader, id),
+        };
+        leader.progress.iter().map(follower).collect()
     }
 }

@@ -20,6 +20,11 @@ pub(crate) struct Rounds {
     arrived: Vec<Reader>,
     /// Rounds that wait for their quorum, oldest first.
     open: VecDeque<Round>,
+    /// If leases are allowed: rounds that no quorum has acknowledged yet, and when each began.
+    began: VecDeque<(u64, Time)>,
+    /// When the newest round began that a quorum has acknowledged under the present configuration: until then, nobody
+    /// else had been elected.
+    confirmed: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -38,6 +43,21 @@ enum Reader {
 }
 
 impl Rounds {
+    /// Starts the next round.
+    pub(crate) fn begin(&mut self, now: Time, is_timed: bool) -> u64 {
+        self.last += 1;
+        if is_timed {
+            self.began.push_back((self.last, now));
+        }
+        self.last
+    }
+
+    /// The members are others now: what the former ones acknowledged says nothing about the present ones.
+    pub(crate) fn forget_confirmations(&mut self) {
+        self.confirmed = None;
+        self.began.clear();
+    }
+
     fn len(&self) -> usize {
         self.arrived.len() + self.open.iter().map(|round| round.readers.len()).sum::<usize>()
     }
@@ -54,7 +74,7 @@ pub(crate) struct Reads {
     unasked: Vec<(Token, String)>,
     /// At a follower: questions without an answer, with their reads and when they were asked.
     asked: BTreeMap<u64, (Time, Vec<(Token, String)>)>,
-    /// Reads whose index is known and not applied yet.
+    /// Reads whose index is known and not applied yet; stale reads that name an index, too.
     confirmed: BTreeMap<Index, Vec<(Time, Token, String)>>,
 }
 
@@ -100,6 +120,39 @@ impl Node {
         }
     }
 
+    /// A client's read of what is here already, from `at_least` on.
+    pub(crate) fn on_stale_read(&mut self, token: Token, key: String, at_least: Index) {
+        if at_least <= self.applied {
+            self.answer_read(token, &key);
+        } else {
+            self.read_once_applied(at_least, token, key);
+        }
+    }
+
+    /// A client's linearizable read for which the leader's clock is good enough (Thesis §6.4.1).
+    pub(crate) fn on_lease_read(&mut self, token: Token, key: String) {
+        if self.lease_holds() {
+            self.answer_read(token, &key);
+        } else {
+            self.on_read(token, key);
+        }
+    }
+
+    /// Whether this node is certain, by its clock, that nobody else leads.
+    ///
+    /// A quorum acknowledged a message sent at `confirmed` or later; each of its members turns candidates down for the
+    /// shortest election timeout from when it got that message (Thesis §4.2.3), and so did not elect anybody before that
+    /// time has passed on *its* clock, which is no more than the allowed drift faster than this one. Campaigns on this
+    /// leader's own wish are not turned down, so the lease ends for good when it hands over.
+    pub(crate) fn lease_holds(&self) -> bool {
+        let RoleState::Leader(leader) = &self.role else { return false };
+        let Some(lease) = self.options.lease else { return false };
+        let length = self.options.election_timeout_min * 100 / (100 + lease.drift_percent_max);
+        !leader.has_handed_over
+            && self.commit >= leader.noop
+            && leader.rounds.confirmed.is_some_and(|since| self.now < since + length)
+    }
+
     pub(crate) fn answer_read(&mut self, token: Token, key: &str) {
         let value = self.store.get(key).map(str::to_owned);
         self.answer(token, Outcome::Read { value, index: self.applied });
@@ -116,9 +169,9 @@ impl Node {
         {
             return;
         }
-        rounds.last += 1;
+        let number = rounds.begin(self.now, self.options.lease.is_some());
         rounds.open.push_back(Round {
-            number: rounds.last,
+            number,
             index: self.commit,
             readers: std::mem::take(&mut rounds.arrived),
         });
@@ -129,11 +182,17 @@ impl Node {
     pub(crate) fn confirm_reads(&mut self) {
         let RoleState::Leader(leader) = &mut self.role else { return };
         let (progress, newest) = (&leader.progress, leader.rounds.last);
-        if leader.rounds.open.is_empty() {
+        if leader.rounds.open.is_empty() && leader.rounds.began.is_empty() {
             return;
         }
-        let confirmed =
-            self.config.quorum_value(|id| progress.get(&id).map_or(newest, |p| p.round));
+        let config = self.configs.latest();
+        let confirmed = config.quorum_value(|id| progress.get(&id).map_or(newest, |p| p.round));
+        while let Some(&(number, at)) = leader.rounds.began.front()
+            && number <= confirmed
+        {
+            leader.rounds.began.pop_front();
+            leader.rounds.confirmed = Some(at);
+        }
         let mut released = Vec::new();
         while leader.rounds.open.front().is_some_and(|round| round.number <= confirmed) {
             released.extend(leader.rounds.open.pop_front());

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::kv::Command;
+use crate::membership::Configuration;
 
 /// A logical clock of elections; starts at 0 (before any election) and never falls (Thesis §3.3).
 pub type Term = u64;
@@ -63,6 +64,7 @@ impl Entry {
     pub fn weight_bytes(&self) -> usize {
         match &self.payload {
             Payload::Noop => 40,
+            Payload::Configuration(config) => 80 + 100 * config.members().len(),
             Payload::Command(command) => 80 + command.weight_bytes(),
         }
     }
@@ -84,4 +86,6 @@ pub enum Payload {
     Noop,
     /// A client's write.
     Command(Command),
+    /// Who the members are; rules from the moment it is in the log (Thesis §4.1).
+    Configuration(Arc<Configuration>),
 }

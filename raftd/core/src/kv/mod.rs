@@ -9,4 +9,4 @@ mod tests;
 
 pub use command::{BadRequestId, Command, Op, Output, Refusal, RequestId, Written};
 pub use session::Limits;
-pub use store::Store;
+pub use store::{State, Store};

@@ -54,7 +54,7 @@ impl Default for Limits {
 }
 
 /// All sessions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sessions {
     limits: Limits,
     by_client: BTreeMap<Arc<str>, Session>,
@@ -67,7 +67,7 @@ pub(super) struct Sessions {
 }
 
 /// What is remembered of one client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Session {
     /// Digest of the client's name.
     client: Digest,
@@ -84,7 +84,7 @@ struct Session {
 }
 
 /// One answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Remembered {
     written: Written,
     hash: u64,

@@ -1,6 +1,7 @@
 //! The map and its operations.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::hash::{Digest, fact, kind};
 use super::session::Sessions;
@@ -8,7 +9,7 @@ use super::{Command, Limits, Op, Output, Refusal, Written};
 use crate::types::Index;
 
 /// The state machine. Deterministic: equal logs give equal states and answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     map: Map,
     sessions: Sessions,
@@ -51,6 +52,17 @@ impl Store {
         self.map.values.len()
     }
 
+    /// The state as it is now, shared and not copied: it stays as it is, whatever is applied to the store afterwards.
+    pub fn freeze(&self) -> State {
+        State { store: Arc::new(self.clone()) }
+    }
+
+    /// A store that goes on from there.
+    pub fn thaw(limits: Limits, state: &State) -> Store {
+        let _ = limits;
+        Store::clone(&state.store)
+    }
+
     /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.map.values.is_empty()
@@ -62,8 +74,21 @@ impl Store {
     }
 }
 
+/// A store's whole content at one index: what a snapshot holds of it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    store: Arc<Store>,
+}
+
+impl State {
+    /// As [`Store::state_hash`].
+    pub fn hash(&self) -> u64 {
+        self.store.state_hash()
+    }
+}
+
 /// Keys and their values.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Map {
     value_bytes_max: usize,
     values: BTreeMap<String, Value>,
@@ -71,7 +96,7 @@ struct Map {
     hash: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Value {
     text: String,
     /// Of `text`; kept so that appending does not read what is there.

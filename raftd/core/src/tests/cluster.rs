@@ -10,7 +10,7 @@ use super::safety::{Request, Safety};
 use crate::effects::{Answer, Effects, Send, Token};
 use crate::kv::{Command, Limits};
 use crate::message::Envelope;
-use crate::node::{Input, Node, Options, Recovered};
+use crate::node::{Compaction, Input, Node, Options, Recovered};
 use crate::types::{NodeId, Time};
 
 /// Nodes 1 to `nodes`, and all that lies between them.
@@ -56,7 +56,9 @@ pub(super) struct Member {
 pub(super) fn options(nodes: u64, seed: u64) -> Options {
     Options {
         id: 1,
-        voters: (1..=nodes).collect(),
+        founders: (1..=nodes).collect(),
+        compaction: Compaction { log_bytes_min: u64::MAX, log_percent_of_snapshot: 0, trailing_bytes: 0 },
+        lease: None,
         heartbeat: Time::from_millis(100),
         election_timeout_min: Time::from_secs(1),
         election_timeout_max: Time::from_secs(2),
@@ -71,7 +73,7 @@ pub(super) fn options(nodes: u64, seed: u64) -> Options {
 impl Cluster {
     /// A cluster in which every node starts with an empty disk.
     pub(super) fn new(options: Options) -> Cluster {
-        let nodes = options.voters.len();
+        let nodes = options.founders.len();
         let mut cluster = Cluster {
             members: Vec::with_capacity(nodes),
             network: Vec::new(),
@@ -101,7 +103,7 @@ impl Cluster {
 
     /// All nodes, up or down.
     pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
-        1..=u64::try_from(self.options.voters.len()).expect("small")
+        1..=u64::try_from(self.options.founders.len()).expect("small")
     }
 
     pub(super) fn member(&self, id: NodeId) -> &Member {
