@@ -68,7 +68,8 @@ impl Node {
             .log_bytes_min
             .max(self.saved.bytes.saturating_mul(policy.log_percent_of_snapshot) / 100);
         let grown = self.applied_bytes >= due || self.snapshot_wanted;
-        let is_due = !self.snapshot_tokens.is_empty() || grown && self.now >= self.snapshot_not_before;
+        let is_due =
+            !self.snapshot_tokens.is_empty() || grown && self.now >= self.snapshot_not_before;
         if self.taking.is_some() || !is_due || self.applied == 0 {
             return;
         }

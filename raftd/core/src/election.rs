@@ -98,7 +98,7 @@ impl Node {
         assert_eq!(self.vote, Some(self.options.id), "a leader has voted for itself");
         assert!(self.proposals.is_empty(), "proposals of an earlier leadership were answered");
         let noop = self.log.last().index + 1;
-        self.role = RoleState::Leader(Leader::new(self.now, noop));
+        self.role = RoleState::Leader(Box::new(Leader::new(self.now, noop)));
         self.attend_members();
         self.report_role();
         // Commits what earlier terms left behind, and makes the commit index known (Thesis §3.6.2, §6.4).

@@ -17,18 +17,26 @@
 //! | no-op at term start, only own-term entries committed by counting | `replication` | 3.6.2 |
 //! | check-quorum: a leader without a quorum steps down | `replication` | 6.2 |
 //! | linearizable reads without log entries, at leader and followers | `read_index` | 6.4 |
+//! | lease reads, where the clocks are trusted | `read_index` | 6.4.1 |
 //! | client sessions, exactly-once for many requests in flight | [`kv`] | 6.3 |
-//! | quorums as functions of voter sets, joint ones too | [`membership`] | 4.3 |
+//! | snapshots taken while writes go on; compaction with trailing entries; chunked transfer | `compaction`, [`snapshot`] | 5 |
+//! | membership: learners, one-by-one and joint changes, removal of the leader | [`membership`], `reconfiguration` | 4 |
+//! | voters that lost their disks come back as new members | `reconfiguration` | 3.8 |
+//! | leadership transfer | `handover` | 3.10 |
 //!
-//! # What is left out, for now
+//! # What is chosen where the thesis leaves a choice
 //!
-//! Snapshots and compaction (Thesis §5), membership changes (§4), leadership transfer (§3.10), lease reads (§6.4.1):
-//! the log stays in memory as a whole, and the voters are those of the start.
+//! - Snapshots are shipped whole by the leader, in pieces (§5.3); slices of state in the log itself (leader-based
+//!   approaches, §5.4) are not used: one mechanism serves compaction, slow followers and new members.
+//! - A configuration rules from when it is in the log (§4.1), not from when it is applied, as some implementations have it.
+//! - A change of one voter needs no joint phase; `set` always takes one. The first change of a leadership waits for the
+//!   leader's no-op, without which changes of one voter are unsafe (Ongaro, raft-dev, 2015).
 
 mod compaction;
 pub mod effects;
 mod election;
 mod handover;
+mod input;
 mod invariants;
 pub mod kv;
 pub mod log;
@@ -44,3 +52,4 @@ pub mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod types;
+mod view;

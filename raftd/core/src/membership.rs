@@ -181,9 +181,8 @@ impl Configuration {
 
     /// Whether those for whom `agrees` holds can decide. Nobody can where nobody has a vote.
     pub fn is_quorum(&self, agrees: impl Fn(NodeId) -> bool) -> bool {
-        let majority = |set: &BTreeSet<NodeId>| {
-            set.iter().filter(|&&id| agrees(id)).count() > set.len() / 2
-        };
+        let majority =
+            |set: &BTreeSet<NodeId>| set.iter().filter(|&&id| agrees(id)).count() > set.len() / 2;
         majority(&self.incoming) && (self.outgoing.is_empty() || majority(&self.outgoing))
     }
 
@@ -240,7 +239,9 @@ impl Configuration {
                 // Learners leave at once, voters with the end of the joint phase.
                 next.learners.clear();
                 next.drop_strangers();
-                voters.iter().for_each(|&id| next.settle(id));
+                for &id in voters {
+                    next.settle(id);
+                }
             }
         }
         if next.incoming.is_empty() {
@@ -465,13 +466,17 @@ mod tests {
         assert_eq!(refused(Change::Remove { id: 3 }), ChangeRefusal::NotMember { id: 3 });
         assert_eq!(refused(Change::Remove { id: 1 }), ChangeRefusal::NoVoters);
         assert_eq!(refused(Change::Set { voters: set(&[]) }), ChangeRefusal::NoVoters);
-        assert_eq!(refused(Change::Set { voters: set(&[1, 3]) }), ChangeRefusal::NotMember { id: 3 });
+        assert_eq!(
+            refused(Change::Set { voters: set(&[1, 3]) }),
+            ChangeRefusal::NotMember { id: 3 }
+        );
         let mut ids = 3..;
         let mut full = config.clone();
         while full.members().len() < MEMBERS_MAX {
             let id = ids.next().unwrap();
-            full =
-                full.after(&Change::AddLearner { id, address: address("a"), incarnation: 1 }).unwrap();
+            full = full
+                .after(&Change::AddLearner { id, address: address("a"), incarnation: 1 })
+                .unwrap();
         }
         let add = Change::AddLearner { id: 99, address: address("a"), incarnation: 1 };
         assert_eq!(full.after(&add), Err(ChangeRefusal::TooMany));

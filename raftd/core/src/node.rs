@@ -1,4 +1,4 @@
-//! One member of the cluster: takes inputs, asks for effects.
+//! One member of the cluster: takes [`Input`]s, asks for [`Effects`].
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -8,305 +8,18 @@ use crate::effects::{
     Answer, Effects, Event, Outcome, Record, Role, Send, Token, TransferFailure, Write, WriteSeq,
 };
 use crate::handover::Handover;
+pub use crate::input::{Compaction, Input, Lease, Options, Recovered, Standing};
 use crate::invariants::{Before, check_send};
-use crate::kv::{Command, Limits, Store};
+use crate::kv::{Command, Store};
 use crate::log::Log;
-use crate::membership::{Change, Configuration, Configurations};
+use crate::membership::{Configuration, Configurations};
 use crate::message::{Envelope, Message};
 use crate::read_index::Reads;
-use crate::progress::{Mode, Progress};
 use crate::replication::{Appended, Installed, Leader};
 use crate::rng::Rng;
 use crate::snapshot::{Saved, Snapshot};
 use crate::types::{Entry, EntryId, Index, NodeId, Payload, Term, Time};
-
-/// What a node is told once, at its start. All durations are of the same clock as [`Time`].
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// This node.
-    pub id: NodeId,
-    /// The voters that the cluster was founded with; the same at all of them. Empty at a node that joins later: it knows
-    /// of no members until its leader tells it.
-    pub founders: BTreeSet<NodeId>,
-    /// How often a leader makes itself heard.
-    pub heartbeat: Time,
-    /// Shortest time without a leader before a follower campaigns.
-    pub election_timeout_min: Time,
-    /// Longest such time; drawn anew, uniformly, for each wait (Thesis §3.4, §9.3).
-    pub election_timeout_max: Time,
-    /// Most bytes of entries in one append.
-    pub append_bytes_max: usize,
-    /// Most appends with entries that may be on their way to one follower.
-    pub inflight_messages_max: usize,
-    /// Most bytes of entries that may wait to be committed; more proposals are refused.
-    pub uncommitted_bytes_max: usize,
-    /// When snapshots are taken, and what is kept of the log.
-    pub compaction: Compaction,
-    /// Whether leaders may serve [`Input::LeaseRead`]s by the clock. Must be the same on all nodes.
-    pub lease: Option<Lease>,
-    /// Bounds of the state machine.
-    pub limits: Limits,
-    /// Seed of all random choices. Must differ between nodes and between starts of one node.
-    pub seed: u64,
-}
-
-impl Options {
-    fn check(&self) {
-        assert!(
-            self.heartbeat < self.election_timeout_min,
-            "heartbeats too rare (Thesis §3.9)"
-        );
-        assert!(self.inflight_messages_max > 0, "the in-flight window is empty");
-    }
-}
-
-/// When a node replaces its log by a snapshot (Thesis §5.1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Compaction {
-    /// A snapshot is due when entries of this weight have been applied since the last one, bytes ...
-    pub log_bytes_min: u64,
-    /// ... and of at least this much in percent of the last snapshot's file: then the work of writing snapshots stays in
-    /// proportion to that of writing the log, however large the state is.
-    pub log_percent_of_snapshot: u64,
-    /// Weight of the entries kept before a snapshot's end, for followers that are a little behind, bytes.
-    pub trailing_bytes: u64,
-}
-
-/// What lease reads rest on (Thesis §6.4.1): that no two members' clocks run at rates further apart than this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Most by which one clock may outrun another, percent of time passed.
-    pub drift_percent_max: u32,
-}
-
-/// Whether a node's promises can be relied on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
-    /// It holds all that it ever promised.
-    #[default]
-    Full,
-    /// It lost its data directory, or joins: a node of its number may have promised things that it knows nothing of. It
-    /// neither votes nor counts as a voter until a committed configuration names it with this incarnation, as a member
-    /// without a vote: that voids all older promises, as a majority of the others knows of it.
-    Lost {
-        /// The number of the new data directory.
-        incarnation: u64,
-    },
-}
-
-/// What a node finds on its disk when it starts: all that must survive a crash (Thesis §3.8).
-#[derive(Clone, Debug, Default)]
-pub struct Recovered {
-    /// Highest term it ever adopted.
-    pub term: Term,
-    /// Whom it voted for in that term.
-    pub vote: Option<NodeId>,
-    /// The newest snapshot, if there is one.
-    pub snapshot: Option<Saved>,
-    /// The entry before the first of `entries`; `ZERO` if nothing was ever purged.
-    pub base: EntryId,
-    /// The log after `base`, without gaps. It may end before the snapshot does, or contradict it: then it is void.
-    pub entries: Vec<Arc<Entry>>,
-    /// Whether the node may vote.
-    pub standing: Standing,
-}
-
-/// What happens to a node.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Time has passed; due at [`Node::deadline`], harmless at any other time.
-    Tick,
-    /// Another member's message. Whatever it holds, it cannot make the node panic.
-    Peer(Envelope),
-    /// A client's write.
-    Propose {
-        /// Returned with the answer.
-        token: Token,
-        /// The write.
-        command: Command,
-    },
-    /// A client's linearizable read (Thesis §6.4); works at followers too.
-    Read {
-        /// Returned with the answer.
-        token: Token,
-        /// The key to read.
-        key: String,
-    },
-    /// A client's read of whatever this node has applied, however old: labelled stale.
-    StaleRead {
-        /// Returned with the answer.
-        token: Token,
-        /// The key to read.
-        key: String,
-        /// Wait until everything up to this index is applied, so that a client that names what it has seen never goes
-        /// back in time, whichever node it asks; 0: do not wait.
-        at_least: Index,
-    },
-    /// A client's linearizable read that may rest on the leader's clock (Thesis §6.4.1), if [`Options::lease`] allows it
-    /// and a lease holds; otherwise it is done as [`Input::Read`].
-    LeaseRead {
-        /// Returned with the answer.
-        token: Token,
-        /// The key to read.
-        key: String,
-    },
-    /// A change of membership.
-    Change {
-        /// Returned with the answer.
-        token: Token,
-        /// What to change.
-        change: Change,
-    },
-    /// Hand the leadership over (Thesis §3.10).
-    Transfer {
-        /// Returned with the answer.
-        token: Token,
-        /// To whom; `None`: to the voter with the longest log.
-        to: Option<NodeId>,
-    },
-    /// Take a snapshot now.
-    TakeSnapshot {
-        /// Returned with the answer.
-        token: Token,
-    },
-    /// The snapshot asked for by [`Effects::snapshot`] is durable, file and directory.
-    SnapshotSaved {
-        /// Its last entry.
-        last: EntryId,
-        /// Length of its file.
-        bytes: u64,
-    },
-    /// It could not be written.
-    SnapshotFailed {
-        /// Its last entry.
-        last: EntryId,
-    },
-    /// Answer to a [`ReadChunk`](crate::effects::ReadChunk).
-    ChunkRead {
-        /// Echo.
-        to: NodeId,
-        /// Echo.
-        snapshot: EntryId,
-        /// Echo.
-        offset: u64,
-        /// What is there, as much as fits a message; nothing beyond the end.
-        data: Arc<str>,
-        /// Length of the file.
-        total: u64,
-    },
-    /// The piece cannot be read: there is no such file any more, or it is damaged.
-    ChunkFailed {
-        /// Echo.
-        to: NodeId,
-        /// Echo.
-        snapshot: EntryId,
-    },
-    /// Another node's snapshot is complete, verified, and durable under its name.
-    SnapshotReceived {
-        /// What is in it.
-        saved: Saved,
-    },
-    /// It is not: a piece could not be written, or what came is no valid snapshot.
-    ReceiveFailed {
-        /// Its last entry.
-        snapshot: EntryId,
-    },
-    /// The write with this number, and all before it, are durable.
-    Durable {
-        /// The write's term.
-        term: Term,
-        /// Its number.
-        seq: WriteSeq,
-    },
-}
-
-/// A read-only picture of a node, for status pages, tests and invariants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
-    /// This node.
-    pub id: NodeId,
-    /// Its role.
-    pub role: Role,
-    /// Its term.
-    pub term: Term,
-    /// Its vote in that term.
-    pub vote: Option<NodeId>,
-    /// Whom it takes for the leader of that term.
-    pub leader: Option<NodeId>,
-    /// Highest index known to be committed.
-    pub commit: Index,
-    /// Highest index applied to the state machine.
-    pub applied: Index,
-    /// First index of the log.
-    pub first: Index,
-    /// Last entry of the log.
-    pub last: EntryId,
-    /// The members it goes by.
-    pub config: Arc<Configuration>,
-    /// Index of that configuration's entry; 0: the founding one.
-    pub config_index: Index,
-    /// Whether it may vote.
-    pub standing: Standing,
-    /// The last entry in its newest durable snapshot.
-    pub snapshot: EntryId,
-    /// Length of that snapshot's file.
-    pub snapshot_bytes: u64,
-    /// Weight of the entries in memory, bytes.
-    pub log_bytes: u64,
-    /// Snapshots of its own that became durable since the start.
-    pub snapshots_taken: u64,
-    /// Snapshots of others that took the place of its state since the start.
-    pub snapshots_installed: u64,
-    /// How much has come in of a snapshot that is being received, and of how much, bytes.
-    pub receiving: Option<(u64, u64)>,
-    /// At a leader: whom it is handing over to.
-    pub transferring: Option<NodeId>,
-    /// At a leader: whether it may serve reads by its clock now.
-    pub lease: bool,
-    /// At a leader: every other member as it sees it.
-    pub followers: Vec<Follower>,
-    /// Hash of the state at `applied`.
-    pub state_hash: u64,
-    /// Keys in the state machine.
-    pub keys: usize,
-    /// Client sessions in the state machine.
-    pub sessions: usize,
-    /// Proposals that wait for their commit.
-    pub proposals_waiting: usize,
-    /// Reads that wait to be confirmed or applied.
-    pub reads_waiting: usize,
-    /// Messages dropped because no correct member sends them.
-    pub messages_refused: u64,
-}
-
-/// A member as its leader sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Follower {
-    /// Who.
-    pub id: NodeId,
-    /// Its log is known to equal the leader's up to here.
-    pub matched: Index,
-    /// How it is served.
-    pub mode: FollowerMode,
-    /// How long ago it was last heard.
-    pub silent: Time,
-    /// Whether it could get a vote now (Thesis §4.2.1).
-    pub caught_up: bool,
-}
-
-/// How a leader serves a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FollowerMode {
-    /// Where the logs agree is being found out.
-    Probe,
-    /// Entries stream.
-    Replicate,
-    /// It needs entries that are compacted away: a snapshot is being sent, up to this byte so far.
-    Snapshot {
-        /// How much it has, bytes.
-        offset: u64,
-    },
-}
+pub use crate::view::{Follower, FollowerMode, View};
 
 /// Highest term believed. No cluster gets there; a forged one must not lead to terms that overflow, or that JSON's
 /// numbers (exact up to 2^53) cannot hold.
@@ -327,7 +40,7 @@ pub(crate) enum RoleState {
         /// Who has voted for this node in this term; itself only once its vote is durable.
         granted: BTreeSet<NodeId>,
     },
-    Leader(Leader),
+    Leader(Box<Leader>),
 }
 
 /// One member of the cluster.
@@ -471,7 +184,10 @@ impl Node {
     fn load(&mut self, snapshot: Option<&Saved>) {
         let base = self.log.base().index;
         let snapshot_end = snapshot.map_or(0, |saved| saved.snapshot.last.index);
-        assert!(base <= snapshot_end, "the log starts at {base}, the snapshot ends at {snapshot_end}");
+        assert!(
+            base <= snapshot_end,
+            "the log starts at {base}, the snapshot ends at {snapshot_end}"
+        );
         if let Some(saved) = snapshot {
             let Snapshot { config_index, config, .. } = &saved.snapshot;
             self.configs = Configurations::new(*config_index, Arc::clone(config));
@@ -502,6 +218,8 @@ impl Node {
         assert!(effects.is_empty(), "the effects of the step before were not carried out");
         let before = Before::of(self);
         std::mem::swap(&mut self.out, effects);
+        // What the start itself had to tell.
+        self.out.events.append(&mut effects.events);
         self.now = self.now.max(now);
         for input in inputs {
             self.on_input(input);
@@ -882,61 +600,5 @@ impl Node {
     /// The state machine.
     pub fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// A picture of the node as it is now.
-    pub fn view(&self) -> View {
-        View {
-            id: self.options.id,
-            role: self.role(),
-            term: self.term,
-            vote: self.vote,
-            leader: self.leader(),
-            commit: self.commit,
-            applied: self.applied,
-            first: self.log.first(),
-            last: self.log.last(),
-            config: Arc::clone(self.configs.latest()),
-            config_index: self.configs.latest_index(),
-            standing: self.standing,
-            snapshot: self.saved.last,
-            snapshot_bytes: self.saved.bytes,
-            log_bytes: self.log.bytes(),
-            snapshots_taken: self.snapshots_taken,
-            snapshots_installed: self.snapshots_installed,
-            receiving: self.receiving.as_ref().map(|there| (there.next, there.total)),
-            transferring: self.handover_target(),
-            lease: self.lease_holds(),
-            followers: self.followers(),
-            state_hash: self.store.state_hash(),
-            keys: self.store.len(),
-            sessions: self.store.sessions(),
-            proposals_waiting: self.proposals.len(),
-            reads_waiting: self.reads_waiting(),
-            messages_refused: self.messages_refused,
-        }
-    }
-
-    /// At a leader: whom it is handing over to.
-    fn handover_target(&self) -> Option<NodeId> {
-        let RoleState::Leader(leader) = &self.role else { return None };
-        leader.handover.as_ref().map(|handover| handover.to)
-    }
-
-    /// At a leader: every other member as it sees it.
-    fn followers(&self) -> Vec<Follower> {
-        let RoleState::Leader(leader) = &self.role else { return Vec::new() };
-        let follower = |(&id, progress): (&NodeId, &Progress)| Follower {
-            id,
-            matched: progress.matched,
-            mode: match &progress.mode {
-                Mode::Probe { .. } => FollowerMode::Probe,
-                Mode::Replicate { .. } => FollowerMode::Replicate,
-                Mode::Snapshot(transfer) => FollowerMode::Snapshot { offset: transfer.offset },
-            },
-            silent: self.now.saturating_sub(progress.heard),
-            caught_up: self.is_caught_up(leader, id),
-        };
-        leader.progress.iter().map(follower).collect()
     }
 }

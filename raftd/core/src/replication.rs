@@ -161,9 +161,9 @@ impl Node {
             return;
         }
         transfer.total = Some(total);
-        if offset > total || data.is_empty() && offset < total {
+        if offset > total {
             // The follower has more of the file than there is: it is not the same one.
-            (transfer.offset, transfer.asked) = (0, None);
+            *transfer = Transfer::new(snapshot);
             return;
         }
         let round = leader.rounds.last;
@@ -434,9 +434,8 @@ impl Node {
             self.receiving = None;
             return self.accept_append(from, self.commit, round, session, false);
         }
-        let matching = |there: &&mut Receiving| {
-            there.last == last && (length == 0 || there.total == total)
-        };
+        let matching =
+            |there: &&mut Receiving| there.last == last && (length == 0 || there.total == total);
         let next = self.receiving.as_mut().filter(matching).map_or(0, |there| {
             (there.from, there.stand) = (from, stand);
             there.next
