@@ -12,6 +12,22 @@
 //!
 //! Requests on one connection are worked on together; answers carry their request's `tag` and come in any order.
 //! Which errors are definite is part of the type: [`Code::is_definite`].
+//!
+//! Operators ask for changes on the same port; all but `snapshot` are for the leader, and refused like writes elsewhere:
+//!
+//! ```text
+//! > {"tag":4,"op":{"member":{"add":{"id":4,"peer":"127.0.0.1:7104","client":"127.0.0.1:7204","incarnation":81…}}}}
+//! > {"tag":5,"op":{"member":{"promote":4}}}
+//! > {"tag":6,"op":{"member":{"remove":1}}}
+//! > {"tag":7,"op":{"member":{"set":[2,3,4]}}}
+//! > {"tag":8,"op":{"transfer":{"to":2}}}
+//! > {"tag":9,"op":"snapshot"}
+//! < {"tag":4,"ok":{"index":1020}}
+//! < {"tag":5,"error":{"code":"not_caught_up","message":"…","behind":517}}
+//! < {"tag":8,"ok":{"leader":2}}
+//! ```
+
+use std::collections::BTreeSet;
 
 use raft_core::kv;
 pub use raft_core::kv::{BadRequestId, RequestId};
@@ -74,6 +90,11 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// What a client may ask for. The writes are those of [`kv::Op`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
@@ -85,6 +106,10 @@ pub enum Op {
         /// How fresh the value must be.
         #[serde(default)]
         consistency: Consistency,
+        /// Stale reads: wait until the node has applied everything up to this index. A client that names the highest
+        /// index it has seen never goes back in time, whichever node it asks. 0: do not wait.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        min_index: u64,
     },
     /// See [`kv::Op::Put`].
     Put {
@@ -124,6 +149,39 @@ pub enum Op {
     },
     /// The node's own view of itself; answered at once, by any node.
     Status,
+    /// Changes who the members are.
+    Member(MemberChange),
+    /// Hands the leadership over.
+    Transfer {
+        /// To whom; left out: to the voter whose log lacks least.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<u64>,
+    },
+    /// Has the node that is asked write a snapshot of all that it has applied.
+    Snapshot,
+}
+
+/// A change of membership; one at a time. See [`raft_core::membership::Change`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum MemberChange {
+    /// A new member without a vote, which gets the log.
+    Add {
+        /// Its number; never one that another node had before.
+        id: u64,
+        /// Where members reach it, `IP:PORT`.
+        peer: String,
+        /// Where clients reach it, `IP:PORT`.
+        client: String,
+        /// The number of its data directory, as its own status says ([`Status::incarnation`]).
+        incarnation: u64,
+    },
+    /// A learner that has caught up gets a vote.
+    Promote(u64),
+    /// A member leaves.
+    Remove(u64),
+    /// These are to be the voters, and all other members leave (joint consensus, Thesis §4.3).
+    Set(BTreeSet<u64>),
 }
 
 /// How fresh a read must be.
@@ -133,6 +191,9 @@ pub enum Consistency {
     /// Reflects every write acknowledged before the read began (ReadIndex, Thesis §6.4).
     #[default]
     Linearizable,
+    /// The same, but a leader may trust its clock instead of asking around (Thesis §6.4.1), if the cluster file sets
+    /// `lease_drift_percent`; if not, as [`Consistency::Linearizable`].
+    Lease,
     /// Whatever the node has applied, however old.
     Stale,
 }
@@ -153,7 +214,8 @@ pub struct Response {
 /// What a request did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Done {
-    /// Log index at which it took effect; for reads, the index that the value reflects.
+    /// Log index at which it took effect; for reads, the index that the value reflects; for changes of membership,
+    /// that of the new configuration; for snapshots, the last one in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
     /// Get: the value. Always present in the answer to a get of an existing key.
@@ -165,6 +227,9 @@ pub struct Done {
     /// Incr: the value now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<i64>,
+    /// Transfer: who has taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<u64>,
     /// Reads: the node that served it, what it took itself for, and its term - so that a stale read can be explained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
@@ -197,12 +262,15 @@ pub struct Error {
     /// Cas mismatch: what the value is (absent: the key has none).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actual: Option<String>,
-    /// Not leader: who leads, as far as this node knows.
+    /// Not leader: who leads, as far as this node knows. Transferring: who is about to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<u64>,
-    /// Not leader: the leader's client address.
+    /// The client address of [`Error::leader`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader_client: Option<String>,
+    /// Not caught up: how many entries are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u64>,
     /// Get of a missing key: who says so, as in [`Done::served`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
@@ -241,6 +309,32 @@ pub enum Code {
     LeadershipLost,
     /// The node is going down; a write that it had proposed may or may not take effect.
     ShuttingDown,
+    /// Leadership is being handed over; nothing was done. Ask the new leader.
+    Transferring,
+    /// Change of membership: another one is under way.
+    ChangePending,
+    /// Change of membership: the leader is new, and has not committed anything of its own yet.
+    NotReady,
+    /// Change of membership: there is no such member.
+    NotMember,
+    /// Change of membership: there is a member with this id.
+    AlreadyMember,
+    /// Change of membership: it has a vote.
+    AlreadyVoter,
+    /// Change of membership: its log is too far behind for a vote.
+    NotCaughtUp,
+    /// Change of membership: nobody would have a vote.
+    NoVoters,
+    /// Change of membership: there would be too many.
+    TooManyMembers,
+    /// Transfer: the target has no vote, or nobody else who has one answers.
+    NoTarget,
+    /// Transfer: another one is under way.
+    TransferBusy,
+    /// Transfer: the target did not take over in time; it still might.
+    TransferTimedOut,
+    /// The snapshot could not be written.
+    SnapshotFailed,
 }
 
 impl Error {
@@ -253,6 +347,7 @@ impl Error {
             actual: None,
             leader: None,
             leader_client: None,
+            behind: None,
             served: None,
         }
     }
@@ -285,13 +380,25 @@ impl Code {
             | Code::Overloaded
             | Code::DiskFull
             | Code::ReadFailed
-            | Code::Expired => true,
-            Code::LeadershipLost | Code::ShuttingDown => false,
+            | Code::Expired
+            | Code::Transferring
+            | Code::ChangePending
+            | Code::NotReady
+            | Code::NotMember
+            | Code::AlreadyMember
+            | Code::AlreadyVoter
+            | Code::NotCaughtUp
+            | Code::NoVoters
+            | Code::TooManyMembers
+            | Code::NoTarget
+            | Code::TransferBusy
+            | Code::SnapshotFailed => true,
+            Code::LeadershipLost | Code::ShuttingDown | Code::TransferTimedOut => false,
         }
     }
 }
 
-/// A node's view of itself. All counters are since its start; times are microseconds.
+/// A node's view of itself. All counters are since its start; times are microseconds unless the name says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The node.
@@ -316,8 +423,44 @@ pub struct Status {
     pub last: u64,
     /// Term of the last entry.
     pub last_term: u64,
-    /// The voting members.
+    /// `full`; `new`: it takes no part until it has heard from [`Status::waiting_for`]; `lost`: it has no vote until a
+    /// leader has taken note of its new data directory, and it has caught up.
+    pub standing: String,
+    /// New: the founders that have not said yet whether they know this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<u64>,
+    /// The number of its data directory.
+    pub incarnation: u64,
+    /// Who has a vote; amid a joint change, who will have one after it.
     pub voters: Vec<u64>,
+    /// Amid a joint change: who had a vote before it. Both sets must agree meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outgoing: Vec<u64>,
+    /// Members without a vote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learners: Vec<u64>,
+    /// All members.
+    pub members: Vec<Member>,
+    /// Index of the configuration that says so; 0: the founding one.
+    pub config_index: u64,
+    /// The newest durable snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotFile>,
+    /// Snapshots of its own that became durable.
+    pub snapshots_taken: u64,
+    /// Snapshots of others that took the place of its state.
+    pub snapshots_installed: u64,
+    /// A snapshot that is coming in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiving: Option<Receiving>,
+    /// At a leader: whom it hands over to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transferring: Option<u64>,
+    /// At a leader: whether it may serve reads by its clock now.
+    pub lease: bool,
+    /// At a leader: every other member as it sees it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub followers: Vec<Follower>,
     /// Hash of the state at `applied`, 16 hex digits; equal on all nodes at equal `applied`.
     pub state_hash: String,
     /// Keys in the store.
@@ -343,6 +486,8 @@ pub struct Status {
     /// Records written to the log.
     pub records: u64,
     /// Bytes written to the log.
+    pub bytes_written: u64,
+    /// Size of the log that is kept, in memory and about the same on the disk, bytes.
     pub log_bytes: u64,
     /// fsync latency: median of the recent ones.
     pub sync_us_p50: u64,
@@ -354,8 +499,65 @@ pub struct Status {
     pub uptime_us: u64,
 }
 
+/// A member, as a node knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its number.
+    pub id: u64,
+    /// Where this node reaches it, if it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Where clients reach it, if this node knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The number of the data directory that counts as its own; 0: the one a founder began with.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub incarnation: u64,
+    /// It lost its data directory, and gets its vote back by itself once it has caught up.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub returning: bool,
+}
+
+/// A snapshot on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotFile {
+    /// The last entry in it: its index.
+    pub index: u64,
+    /// And its term.
+    pub term: u64,
+    /// Length of the file.
+    pub bytes: u64,
+}
+
+/// How much of a snapshot has come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receiving {
+    /// So much.
+    pub bytes: u64,
+    /// Of so much.
+    pub total: u64,
+}
+
+/// A member as its leader sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follower {
+    /// Who.
+    pub id: u64,
+    /// Its log is known to equal the leader's up to here.
+    pub matched: u64,
+    /// `replicate`: entries stream; `probe`: where the logs agree is being found out; `snapshot`: it is sent one.
+    pub mode: String,
+    /// Mode `snapshot`: how much of it the member has, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_bytes: Option<u64>,
+    /// How long ago it was last heard, milliseconds.
+    pub silent_ms: u64,
+    /// Whether it could get a vote now.
+    pub caught_up: bool,
+}
+
 impl Op {
-    /// The state machine's write, unless this is a read or a status request.
+    /// The state machine's write, unless this is something else.
     pub fn into_write(self) -> Option<kv::Op> {
         Some(match self {
             Op::Put { key, value } => kv::Op::Put { key, value },
@@ -363,7 +565,9 @@ impl Op {
             Op::Cas { key, expect, value } => kv::Op::Cas { key, expect, value },
             Op::Append { key, value } => kv::Op::Append { key, value },
             Op::Incr { key, by } => kv::Op::Incr { key, by },
-            Op::Get { .. } | Op::Status => return None,
+            Op::Get { .. } | Op::Status | Op::Member(_) | Op::Transfer { .. } | Op::Snapshot => {
+                return None;
+            }
         })
     }
 }
