@@ -4,20 +4,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::disk::{Contents, Disk};
-use super::notation;
-use super::safety::{Request, Safety};
-use crate::effects::{Answer, Effects, Send, Token};
+use super::disk::{Contents, Disk, Done};
+use super::notation::{self, Noops};
+use super::safety::{ReadKind, Request, Safety};
+use crate::effects::{Answer, Effects, Event, ReadChunk, Record, Role, Send, Token};
 use crate::kv::{Command, Limits};
+use crate::membership::Change;
 use crate::message::Envelope;
-use crate::node::{Compaction, Input, Node, Options, Recovered};
-use crate::types::{NodeId, Time};
+use crate::node::{Compaction, Input, Node, Options, Recovered, Standing, View};
+use crate::snapshot::{Saved, Snapshot};
+use crate::types::{EntryId, Index, NodeId, Payload, Time};
 
 /// Nodes 1 to `nodes`, and all that lies between them.
 #[derive(Debug)]
 pub(super) struct Cluster {
     /// What all nodes are told alike.
     options: Options,
+    /// In how many pieces a snapshot travels.
+    pieces: u64,
     members: Vec<Member>,
     /// Messages on their way, the oldest first.
     pub(super) network: Vec<Envelope>,
@@ -34,6 +38,10 @@ pub(super) struct Cluster {
     last_token: Token,
     /// A node that is busy, and the inputs that wait for it: it takes them in one step.
     busy: Option<(NodeId, Vec<Input>)>,
+    /// All snapshots that ever became durable: equal names, equal files.
+    files: BTreeMap<EntryId, Snapshot>,
+    /// See [`Noops`].
+    pub(super) noops: Noops,
     /// Kept between steps for its memory.
     effects: Effects,
 }
@@ -50,6 +58,8 @@ pub(super) struct Member {
     held: Vec<Send>,
     /// How often it was started.
     starts: u64,
+    /// How many data directories it has lost, or had none when it began.
+    disks_lost: u64,
 }
 
 /// What tests like to vary.
@@ -57,7 +67,11 @@ pub(super) fn options(nodes: u64, seed: u64) -> Options {
     Options {
         id: 1,
         founders: (1..=nodes).collect(),
-        compaction: Compaction { log_bytes_min: u64::MAX, log_percent_of_snapshot: 0, trailing_bytes: 0 },
+        compaction: Compaction {
+            log_bytes_min: u64::MAX,
+            log_percent_of_snapshot: 0,
+            trailing_bytes: 0,
+        },
         lease: None,
         heartbeat: Time::from_millis(100),
         election_timeout_min: Time::from_secs(1),
@@ -71,39 +85,53 @@ pub(super) fn options(nodes: u64, seed: u64) -> Options {
 }
 
 impl Cluster {
-    /// A cluster in which every node starts with an empty disk.
-    pub(super) fn new(options: Options) -> Cluster {
-        let nodes = options.founders.len();
+    /// A cluster in which every founder starts with an empty disk.
+    pub(super) fn new(options: Options, pieces: u64) -> Cluster {
+        let founders = options.founders.clone();
         let mut cluster = Cluster {
-            members: Vec::with_capacity(nodes),
+            pieces,
+            members: Vec::with_capacity(founders.len()),
             network: Vec::new(),
             cut: BTreeSet::new(),
             answers: Vec::new(),
-            safety: Safety::new(nodes, options.limits),
+            safety: Safety::new(&options),
             trace: None,
             waiting: BTreeMap::new(),
             last_token: 0,
             busy: None,
+            files: BTreeMap::new(),
+            noops: Noops::new(),
             effects: Effects::default(),
             options,
         };
-        for id in cluster.ids() {
-            let mut member = Member {
-                node: None,
-                clock: Time::ZERO,
-                disk: Disk::default(),
-                held: Vec::new(),
-                starts: 0,
-            };
-            member.start(id, &cluster.options, Recovered::default());
-            cluster.members.push(member);
+        for id in founders {
+            cluster.add(Standing::Full);
+            assert_eq!(cluster.ids().max(), Some(id), "founders are numbered from 1");
         }
         cluster
     }
 
+    fn add(&mut self, standing: Standing) {
+        let id = self.ids().max().unwrap_or(0) + 1;
+        // No clock agrees with another; but for scripts it is simplest if they begin so.
+        let clock = self.members.first().map_or(Time::ZERO, |first| first.clock);
+        let (disk, held) = (Disk::empty(standing), Vec::new());
+        let disks_lost = u64::from(standing != Standing::Full);
+        let mut member = Member { node: None, clock, disk, held, starts: 0, disks_lost };
+        member.start(id, &self.options, Recovered { standing, ..Recovered::default() });
+        self.members.push(member);
+    }
+
+    /// One more node starts, and waits to be added; tells its number.
+    pub(super) fn join(&mut self) -> NodeId {
+        let id = self.ids().max().unwrap_or(0) + 1;
+        self.add(Standing::Lost { incarnation: incarnation(id, 1) });
+        id
+    }
+
     /// All nodes, up or down.
     pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
-        1..=u64::try_from(self.options.founders.len()).expect("small")
+        1..=u64::try_from(self.members.len()).expect("small")
     }
 
     pub(super) fn member(&self, id: NodeId) -> &Member {
@@ -146,17 +174,13 @@ impl Cluster {
         node.step(member.clock, inputs, &mut effects);
         let view = node.view();
         if let Some(trace) = &mut self.trace {
-            trace.extend(
-                effects.events.iter().map(|event| format!("  {}", notation::event(id, event))),
-            );
+            let events = effects.events.iter();
+            trace.extend(events.map(|event| format!("  {}", notation::event(&view, event))));
             trace.extend(
                 effects.write.iter().map(|write| format!("  {}", notation::write(id, write))),
             );
         }
-        if let Some(write) = effects.write.take() {
-            self.safety.on_write(id, &write, &member.disk.written);
-            member.disk.write(write);
-        }
+        self.use_disk(&view, &mut effects);
         for send in effects.sends.drain(..) {
             self.send(send);
         }
@@ -174,8 +198,99 @@ impl Cluster {
             }
             self.answers.push((id, answer));
         }
+        let chunks = std::mem::take(&mut effects.chunks);
         effects.clear();
         self.effects = effects;
+        for chunk in chunks {
+            self.read_chunk(id, chunk);
+        }
+    }
+
+    /// What a step asks of the disk.
+    fn use_disk(&mut self, view: &View, effects: &mut Effects) {
+        let id = view.id;
+        let disk = &mut self.members[slot(id)].disk;
+        if let Some(write) = effects.write.take() {
+            self.safety.on_write(id, &write, &disk.written);
+            for record in &write.records {
+                if let Record::Entry(entry) = record
+                    && entry.payload == Payload::Noop
+                    && (view.role, view.term) == (Role::Leader, entry.id.term)
+                {
+                    self.noops.entry(view.term).or_insert(entry.id.index);
+                }
+            }
+            disk.write(write);
+        }
+        if let Some(snapshot) = effects.snapshot.take() {
+            if let Some(trace) = &mut self.trace {
+                trace.push(format!("  n{id} begins snapshot {}", snapshot.last));
+            }
+            disk.save(snapshot);
+        }
+        effects.received.drain(..).for_each(|chunk| disk.receive(chunk));
+        if let Some(first) = effects.purge {
+            disk.purge(first);
+        }
+        let is_readmitted = |event: &Event| matches!(event, Event::Readmitted { .. });
+        if effects.events.iter().any(is_readmitted) {
+            disk.standing = Standing::Full;
+        }
+    }
+
+    /// A piece of a snapshot is read at once.
+    fn read_chunk(&mut self, id: NodeId, ReadChunk { to, snapshot, offset }: ReadChunk) {
+        let input = if self.member_mut(id).disk.read(snapshot) {
+            let (file, total) = (file(snapshot, self.pieces), self.pieces);
+            let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(file.len());
+            let data = file[begin..].chars().take(1).collect::<String>().into();
+            Input::ChunkRead { to, snapshot, offset, data, total }
+        } else {
+            if let Some(trace) = &mut self.trace {
+                trace.push(format!("n{id} cannot read snapshot {snapshot}"));
+            }
+            Input::ChunkFailed { to, snapshot }
+        };
+        self.step(id, [input]);
+    }
+
+    /// The next snapshot of this node's is written, or one that has come in is verified.
+    pub(super) fn work(&mut self, id: NodeId) {
+        let (pieces, member) = (self.pieces, self.member_mut(id));
+        let (saved, line, input) = match member.disk.work() {
+            None => return,
+            Some(Done::Saved(snapshot)) => {
+                let last = snapshot.last;
+                self.check_file(&snapshot);
+                let input = Input::SnapshotSaved { last, bytes: pieces };
+                (Some(snapshot), format!("n{id} has snapshot {last} on disk"), input)
+            }
+            Some(Done::Received(last, text)) if text == file(last, pieces) => {
+                let snapshot = self.files[&last].clone();
+                let saved = Saved { snapshot: snapshot.clone(), bytes: pieces };
+                let line = format!("n{id} has all of snapshot {last} on disk");
+                (Some(snapshot), line, Input::SnapshotReceived { saved })
+            }
+            Some(Done::Received(snapshot, _)) => {
+                let line = format!("n{id} has received what is no snapshot {snapshot}");
+                (None, line, Input::ReceiveFailed { snapshot })
+            }
+        };
+        if let Some(snapshot) = saved {
+            self.member_mut(id).disk.publish(Saved { snapshot, bytes: pieces });
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.push(line);
+        }
+        self.step(id, [input]);
+    }
+
+    /// Equal logs make equal snapshots, whoever takes them.
+    fn check_file(&mut self, snapshot: &Snapshot) {
+        let known = self.files.entry(snapshot.last).or_insert_with(|| snapshot.clone());
+        assert_eq!(known.state.hash(), snapshot.state.hash(), "two files of {}", snapshot.last);
+        let config = |snapshot: &Snapshot| (snapshot.config_index, snapshot.config.clone());
+        assert_eq!(config(known), config(snapshot), "two configurations at {}", snapshot.last);
     }
 
     /// A client's write, asked of a node that is up.
@@ -186,15 +301,36 @@ impl Cluster {
         token
     }
 
-    /// A client's read, asked of a node that is up.
-    pub(super) fn read(&mut self, id: NodeId, key: &str, stale: bool) -> Token {
+    /// A client's read, asked of a node that is up; a stale one may name an index.
+    pub(super) fn read(&mut self, id: NodeId, kind: ReadKind, key: &str, at_least: Index) -> Token {
         let key = key.to_owned();
-        let request = self.safety.on_read_request(key.clone(), stale);
+        let request = self.safety.on_read_request(kind, key.clone(), at_least);
         let token = self.ask(id, request);
-        let input =
-            if stale { Input::StaleRead { token, key } } else { Input::Read { token, key } };
+        let input = match kind {
+            ReadKind::Confirmed => Input::Read { token, key },
+            ReadKind::Lease => Input::LeaseRead { token, key },
+            ReadKind::Stale => Input::StaleRead { token, key, at_least },
+        };
         self.step(id, [input]);
         token
+    }
+
+    /// An operator wants other members.
+    pub(super) fn change(&mut self, id: NodeId, change: Change, text: String) {
+        let token = self.ask(id, Request::Operator(text));
+        self.step(id, [Input::Change { token, change }]);
+    }
+
+    /// An operator wants another leader.
+    pub(super) fn transfer(&mut self, id: NodeId, to: Option<NodeId>, text: String) {
+        let token = self.ask(id, Request::Operator(text));
+        self.step(id, [Input::Transfer { token, to }]);
+    }
+
+    /// An operator wants a snapshot.
+    pub(super) fn take_snapshot(&mut self, id: NodeId) {
+        let token = self.ask(id, Request::Operator("snapshot".to_owned()));
+        self.step(id, [Input::TakeSnapshot { token }]);
     }
 
     fn ask(&mut self, id: NodeId, request: Request) -> Token {
@@ -209,7 +345,7 @@ impl Cluster {
         let from = send.envelope.from;
         let waits = send.after.is_some_and(|seq| !self.member(from).disk.is_durable(seq));
         if let Some(trace) = &mut self.trace {
-            let mut line = format!("  {}", notation::envelope(&send.envelope));
+            let mut line = format!("  {}", notation::envelope(&send.envelope, &self.noops));
             if let (Some(seq), true) = (send.after, waits) {
                 write!(line, " (after w{seq})").expect("memory is there");
             } else if self.cut.contains(&(from, send.envelope.to)) {
@@ -253,7 +389,7 @@ impl Cluster {
     /// Gives messages to their receiver, in one step.
     pub(super) fn receive(&mut self, to: NodeId, envelopes: Vec<Envelope>) {
         if let Some(trace) = &mut self.trace {
-            trace.extend(envelopes.iter().map(notation::envelope));
+            trace.extend(envelopes.iter().map(|it| notation::envelope(it, &self.noops)));
             if self.members[slot(to)].node.is_none() {
                 trace.push(format!("  n{to} is down"));
             }
@@ -298,6 +434,24 @@ impl Cluster {
         member.start(id, &options, recovered);
     }
 
+    /// The node crashes, if it is up, and comes back with another disk, an empty one.
+    pub(super) fn wipe(&mut self, id: NodeId) {
+        self.crash(id, 0);
+        self.safety.on_wipe(id);
+        let member = self.member_mut(id);
+        member.disks_lost += 1;
+        let standing = Standing::Lost { incarnation: incarnation(id, member.disks_lost) };
+        member.disk = Disk::empty(standing);
+        self.restart(id);
+    }
+
+    /// The node did not come to store that it was readmitted.
+    pub(super) fn forget_standing(&mut self, id: NodeId) {
+        let member = self.member_mut(id);
+        let incarnation = incarnation(id, member.disks_lost);
+        member.disk.standing = Standing::Lost { incarnation };
+    }
+
     /// Restarts the node with a disk that some earlier life might have left.
     pub(super) fn set_disk(&mut self, id: NodeId, contents: Contents) {
         self.crash(id, 0);
@@ -321,8 +475,11 @@ impl Cluster {
     pub(super) fn stabilize(&mut self) {
         for _ in 0..100_000 {
             let dirty = self.ids().find(|&id| self.member(id).disk.is_dirty());
+            let busy = self.ids().find(|&id| self.member(id).disk.has_job());
             if let Some(id) = dirty {
                 self.sync(id, usize::MAX);
+            } else if let Some(id) = busy {
+                self.work(id);
             } else if self.network.is_empty() {
                 return;
             } else {
@@ -365,9 +522,26 @@ impl Member {
     fn start(&mut self, id: NodeId, options: &Options, recovered: Recovered) {
         self.starts += 1;
         let seed = options.seed.wrapping_mul(1_000_003).wrapping_add(id * 1_009 + self.starts);
-        let options = Options { id, seed, ..options.clone() };
+        let mut options = Options { id, seed, ..options.clone() };
+        if !options.founders.contains(&id) {
+            options.founders.clear();
+        }
         self.node = Some(Node::new(self.clock, options, recovered));
     }
+}
+
+/// The number of a node's data directory, when it is not the one that a founder began with.
+pub(super) fn incarnation(id: NodeId, disks_lost: u64) -> u64 {
+    10 * id + disks_lost
+}
+
+/// What a snapshot's file holds: as many characters as there are pieces, others for each snapshot.
+fn file(last: EntryId, pieces: u64) -> String {
+    let letter = |piece| {
+        let number = u32::try_from((3 * last.index + 5 * last.term + piece) % 26).expect("small");
+        char::from_u32(u32::from('a') + number).expect("a letter")
+    };
+    (0..pieces).map(letter).collect()
 }
 
 fn slot(id: NodeId) -> usize {

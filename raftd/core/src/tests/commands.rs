@@ -2,7 +2,8 @@
 //!
 //! | command | what happens |
 //! |---|---|
-//! | `cluster nodes=N [inflight=N] [append-bytes=N] [uncommitted-bytes=N]` | all nodes start with empty disks |
+//! | `cluster nodes=N [SETTING=…]` | all nodes start with empty disks; settings: see `new_cluster` |
+//! | `join N` | node N starts with an empty disk, and knows nobody |
 //! | `disk N [term=T] [vote=V] [log=I@T,…]` | N restarts with a disk that an earlier life left |
 //! | `timeout N` | N's clock moves to when N wants to be woken |
 //! | `elect N` | N times out, everything is delivered and synced |
@@ -14,8 +15,15 @@
 //! | `sync N [COUNT]` | N's oldest pending writes (or all) become durable |
 //! | `crash N [keep=COUNT]`, `restart N` | power loss; the first COUNT unsynced records happen to survive |
 //! | `propose N CLIENT:SEQ OP… [ack=A]` | a client's write at N |
-//! | `read N KEY`, `stale-read N KEY` | a client's read at N |
-//! | `cut A->B`, `isolate N`, `heal` | links lose everything, or work again |
+//! | `read N KEY`, `lease-read N KEY`, `stale-read N KEY [at-least=I]` | a client's read at N |
+//! | `change N add M`, `… promote M`, `… remove M`, `… set M,M…` | an operator wants other members |
+//! | `transfer N [M]` | an operator wants another leader |
+//! | `snapshot N` | an operator wants a snapshot |
+//! | `save N` | N's snapshot is written; or one that has come in is verified, and is durable |
+//! | `wipe N` | N crashes and comes back with an empty disk |
+//! | `forget N` | N's crash prevented it from storing that it was readmitted |
+//! | `close N` | N can read no snapshot but its newest |
+//! | `cut A->B…`, `cut A--B…`, `isolate N`, `split M,M… M,M…`, `heal` | links lose everything, or work again |
 //! | `inject A->B KIND FIELD=…` | a hand-made message arrives |
 //! | `status [N]`, `log N`, `network` | what is |
 //! | `quietly COMMAND…` | as the command, printing answers only |
@@ -25,14 +33,16 @@
 
 use std::fmt::Write as _;
 
-use super::cluster::{Cluster, options};
+use super::cluster::{Cluster, incarnation, options};
 use super::disk::Contents;
 use super::notation;
+use super::safety::ReadKind;
 use crate::effects::Role;
 use crate::kv::{Command, Op};
+use crate::membership::{Address, Change};
 use crate::message::{Envelope, Message};
-use crate::node::{Input, Node};
-use crate::types::{Entry, NodeId, Payload, Time};
+use crate::node::{Input, Lease, Node, Standing, View};
+use crate::types::{Entry, EntryId, Index, NodeId, Payload, Time};
 
 /// Where a script plays.
 #[derive(Debug, Default)]
@@ -90,15 +100,21 @@ impl Stage {
             ["crash", id, keep] => self.crash(node(id), setting(keep, "keep")),
             ["restart", id] => self.restart(node(id)),
             ["propose", id, request, op @ ..] => self.propose(node(id), request, op),
-            ["read", id, key] => self.read(node(id), key, false),
-            ["stale-read", id, key] => self.read(node(id), key, true),
-            ["cut", link] => {
-                let (from, to) = notation::parse_link(link).expect("a link like 1->2");
-                self.cluster().cut(from, to);
+            ["read", id, key] => self.read(node(id), ReadKind::Confirmed, key, 0),
+            ["lease-read", id, key] => self.read(node(id), ReadKind::Lease, key, 0),
+            ["stale-read", id, key] => self.read(node(id), ReadKind::Stale, key, 0),
+            ["stale-read", id, key, at_least] => {
+                self.read(node(id), ReadKind::Stale, key, setting(at_least, "at-least"));
             }
-            ["isolate", id] => self.isolate(node(id)),
+            ["cut" | "isolate" | "split", links @ ..] => self.cut(words[0], links),
             ["heal"] => self.cluster().heal(),
             ["inject", envelope @ ..] => self.inject(envelope),
+            [
+                "join" | "change" | "transfer" | "snapshot" | "save" | "wipe" | "forget" | "close",
+                ..,
+            ] => {
+                self.operate(words);
+            }
             ["status"] => return self.cluster().ids().map(|id| self.status(id)).collect(),
             ["status", id] => return self.status(node(id)),
             ["log", id] => return self.log(node(id)),
@@ -167,11 +183,13 @@ impl Stage {
                 "deliver" => self.cluster().deliver(at - removed),
                 "drop" => {
                     let envelope = self.cluster().network.remove(at - removed);
-                    self.say(format!("{} (dropped)", notation::envelope(&envelope)));
+                    let line = notation::envelope(&envelope, &self.cluster().noops);
+                    self.say(format!("{line} (dropped)"));
                 }
                 _ => {
                     let again = self.cluster().network[at].clone();
-                    self.say(format!("{} (duplicated)", notation::envelope(&again)));
+                    let line = notation::envelope(&again, &self.cluster().noops);
+                    self.say(format!("{line} (duplicated)"));
                     self.cluster().network.push(again);
                 }
             }
@@ -196,11 +214,25 @@ impl Stage {
         self.say(status.trim_end().to_owned());
     }
 
-    fn isolate(&mut self, id: NodeId) {
-        let others: Vec<NodeId> = self.cluster().ids().filter(|&other| other != id).collect();
-        for other in others {
-            self.cluster().cut(id, other);
-            self.cluster().cut(other, id);
+    fn cut(&mut self, how: &str, words: &[&str]) {
+        let all: Vec<NodeId> = self.cluster().ids().collect();
+        let mut links = Vec::new();
+        if how == "cut" {
+            for word in words {
+                let both = word.split_once("--").map(|(a, b)| (node(a), node(b)));
+                let (a, b) = both.or_else(|| notation::parse_link(word)).expect("a link like 1->2");
+                links.push((a, b));
+                links.extend(both.map(|_| (b, a)));
+            }
+        } else {
+            let sides: Vec<Vec<NodeId>> =
+                words.iter().map(|word| word.split(',').map(node).collect()).collect();
+            let side = |id| sides.iter().position(|side| side.contains(id));
+            let pairs = all.iter().flat_map(|a| all.iter().map(move |b| (a, b)));
+            links.extend(pairs.filter(|(a, b)| side(a) != side(b)).map(|(&a, &b)| (a, b)));
+        }
+        for (from, to) in links {
+            self.cluster().cut(from, to);
         }
     }
 
@@ -213,15 +245,75 @@ impl Stage {
         self.cluster().propose(id, Command { request, ack, op });
     }
 
-    fn read(&mut self, id: NodeId, key: &str, stale: bool) {
-        let what = if stale { "stale-read" } else { "read" };
-        self.say(format!("n{id} is asked {what} {key}"));
-        self.cluster().read(id, key, stale);
+    fn read(&mut self, id: NodeId, kind: ReadKind, key: &str, at_least: Index) {
+        let bound = if at_least > 0 { format!(" at-least={at_least}") } else { String::new() };
+        self.say(format!("n{id} is asked {} {key}{bound}", kind.name()));
+        self.cluster().read(id, kind, key, at_least);
+    }
+
+    /// What operators and disks do.
+    fn operate(&mut self, words: &[&str]) {
+        let [what, id, rest @ ..] = words else { panic!("{words:?}: at which node?") };
+        let id = node(id);
+        match (*what, rest) {
+            ("join", []) => {
+                assert_eq!(self.cluster().join(), id, "nodes are numbered in order");
+                let status = self.status(id);
+                self.say(status.trim_end().to_owned());
+            }
+            ("change", rest) => {
+                let text = notation::list(rest.iter(), " ");
+                self.say(format!("n{id} is asked {text}"));
+                let change = self.parse_change(rest);
+                self.cluster().change(id, change, text);
+            }
+            ("transfer", rest) => {
+                let to = rest.first().map(|to| node(to));
+                let text = notation::list(std::iter::once(what).chain(rest), " ");
+                self.say(format!("n{id} is asked {text}"));
+                self.cluster().transfer(id, to, text);
+            }
+            ("snapshot", []) => {
+                self.say(format!("n{id} is asked snapshot"));
+                self.cluster().take_snapshot(id);
+            }
+            ("save", []) => self.cluster().work(id),
+            ("wipe", []) => {
+                self.say(format!("n{id} loses its disk"));
+                self.cluster().wipe(id);
+                let status = self.status(id);
+                self.say(status.trim_end().to_owned());
+            }
+            ("forget", []) => self.cluster().forget_standing(id),
+            ("close", []) => self.cluster().member_mut(id).disk.close_replaced(),
+            _ => panic!("unknown command"),
+        }
+    }
+
+    fn parse_change(&mut self, words: &[&str]) -> Change {
+        match words {
+            ["add", id] => {
+                let id = node(id);
+                let incarnation = match self.cluster().member(id).disk.standing {
+                    Standing::Lost { incarnation } => incarnation,
+                    Standing::Full => incarnation(id, 0),
+                };
+                let address = Address { peer: format!("n{id}"), client: format!("n{id}") };
+                Change::AddLearner { id, address, incarnation }
+            }
+            ["promote", id] => Change::Promote { id: node(id) },
+            ["remove", id] => Change::Remove { id: node(id) },
+            ["set", voters] => Change::Set { voters: voters.split(',').map(node).collect() },
+            _ => panic!("unknown change"),
+        }
     }
 
     fn inject(&mut self, words: &[&str]) {
-        let envelope = notation::parse_envelope(words).expect("a message as scripts print it");
-        self.say(format!("{} (injected)", notation::envelope(&envelope)));
+        let noops = &self.cluster().noops;
+        let envelope =
+            notation::parse_envelope(words, noops).expect("a message as scripts print it");
+        let line = format!("{} (injected)", notation::envelope(&envelope, noops));
+        self.say(line);
         let to = envelope.to;
         let to = if self.cluster().ids().any(|id| id == to) { to } else { 1 };
         self.cluster().step(to, [Input::Peer(envelope)]);
@@ -248,7 +340,7 @@ impl Stage {
         for (what, count) in optional.iter().filter(|(_, count)| count != "0") {
             write!(line, " {what}={count}").unwrap();
         }
-        line + "\n"
+        line + &newer_news(&view) + "\n"
     }
 
     fn log(&mut self, id: NodeId) -> String {
@@ -262,14 +354,41 @@ impl Stage {
     }
 
     fn network(&mut self) -> String {
-        let line = |envelope: &Envelope| format!("{}\n", notation::envelope(envelope));
-        self.cluster().network.iter().map(line).collect()
+        let cluster = self.cluster();
+        let line =
+            |envelope: &Envelope| format!("{}\n", notation::envelope(envelope, &cluster.noops));
+        cluster.network.iter().map(line).collect()
     }
+}
+
+/// What there is to say of snapshots and members, if anything.
+fn newer_news(view: &View) -> String {
+    let mut line = String::new();
+    if view.snapshot != EntryId::ZERO {
+        write!(line, " snapshot={} first={}", view.snapshot, view.first).unwrap();
+    }
+    if let Some((bytes, total)) = view.receiving {
+        write!(line, " receiving={bytes}/{total}").unwrap();
+    }
+    if view.config_index > 0 {
+        write!(line, " members={}:{}", view.config_index, notation::members(&view.config)).unwrap();
+    }
+    if let Standing::Lost { incarnation } = view.standing {
+        write!(line, " lost=#{incarnation}").unwrap();
+    }
+    if let Some(to) = view.transferring {
+        write!(line, " transferring=n{to}").unwrap();
+    }
+    if view.lease {
+        line += " lease";
+    }
+    line
 }
 
 fn new_cluster(settings: &[&str]) -> Cluster {
     let [nodes, rest @ ..] = settings else { panic!("cluster nodes=N") };
     let mut options = options(setting(nodes, "nodes"), 1);
+    let mut pieces = 3;
     for word in rest {
         match word.split_once('=').expect("NAME=VALUE").0 {
             "inflight" => options.inflight_messages_max = setting(word, "inflight"),
@@ -278,10 +397,16 @@ fn new_cluster(settings: &[&str]) -> Cluster {
                 options.uncommitted_bytes_max = setting(word, "uncommitted-bytes");
             }
             "sessions" => options.limits.sessions_max = setting(word, "sessions"),
+            // How much log a snapshot takes, and leaves.
+            "log-bytes" => options.compaction.log_bytes_min = setting(word, "log-bytes"),
+            "trailing-bytes" => options.compaction.trailing_bytes = setting(word, "trailing-bytes"),
+            "pieces" => pieces = setting(word, "pieces"),
+            // By how many percent a clock may outrun another.
+            "lease" => options.lease = Some(Lease { drift_percent_max: setting(word, "lease") }),
             other => panic!("unknown setting {other}"),
         }
     }
-    Cluster::new(options)
+    Cluster::new(options, pieces)
 }
 
 fn contents(fields: &[&str]) -> Contents {

@@ -8,7 +8,7 @@ use super::cluster::options;
 use super::seeds;
 use crate::effects::{Effects, Role};
 use crate::kv::{Command, Op};
-use crate::message::{Envelope, Message, ReadQuestion};
+use crate::message::{Envelope, Message, ReadQuestion, Stand};
 use crate::node::{Input, Node, Recovered};
 use crate::types::{Entry, EntryId, Index, Payload, Time};
 
@@ -116,20 +116,22 @@ fn any_envelope(rng: &mut SmallRng, node: &Node) -> Envelope {
     let question = ReadQuestion { incarnation: rng.random(), number: rng.random_range(0..5) };
     let granted = rng.random_bool(0.8);
     let last = any_id(rng, node);
+    let session = any_number(rng, node.commit());
+    let stand = Stand { session, voter: true, incarnation: 0 };
     let message = match rng.random_range(0..12) {
         0 => Message::PreVote { next_term: any_number(rng, term.saturating_add(1)), last },
         1 => Message::PreVoteReply { next_term: node.term() + 1, granted },
-        2 => Message::Vote { last },
+        2 => Message::Vote { last, transfer: rng.random_bool(0.1) },
         3 => Message::VoteReply { granted },
         4..=8 => {
             let entries = any_entries(rng, node, last);
             let commit = any_number(rng, node.commit());
-            Message::Append { prev: last, entries, commit, round }
+            Message::Append { prev: last, entries, commit, round, stand }
         }
-        9 => Message::AppendAccepted { matched: last.index, round },
+        9 => Message::AppendAccepted { matched: last.index, round, session, lost: false },
         10 => {
             let prev_index = any_number(rng, node.log().last().index);
-            Message::AppendRejected { prev_index, hint: last, round }
+            Message::AppendRejected { prev_index, hint: last, round, session }
         }
         _ if granted => Message::ReadIndex { question },
         _ => {

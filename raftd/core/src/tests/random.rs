@@ -14,6 +14,7 @@ use rand::seq::IteratorRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::cluster::{Cluster, options};
+use super::safety::ReadKind;
 use super::seeds;
 use crate::effects::{Answer, Outcome, Role, Token};
 use crate::kv::{Command, Op, Refusal, RequestId};
@@ -227,7 +228,7 @@ impl Run {
             weights: Weights::draw(&mut rng),
             clients: clients.collect(),
             rng,
-            cluster: Cluster::new(options),
+            cluster: Cluster::new(options, 3),
             held: Vec::new(),
             writes: BTreeMap::new(),
             reads: BTreeMap::new(),
@@ -427,7 +428,7 @@ impl Run {
     fn read(&mut self, id: NodeId) {
         let key = KEYS[self.rng.random_range(0..KEYS.len())];
         let role = self.cluster.node(id).map_or(Role::Follower, Node::role);
-        let token = self.cluster.read(id, key, false);
+        let token = self.cluster.read(id, ReadKind::Confirmed, key, 0);
         self.reads.insert(token, role);
     }
 
@@ -498,8 +499,15 @@ impl Run {
             }
             Outcome::LeadershipLost => self.seen.count("leadership lost"),
             Outcome::Overloaded => self.seen.count("overloaded"),
-            Outcome::NotLeader { .. } => {}
-            Outcome::Read { .. } | Outcome::ReadFailed => panic!("{request}: {outcome:?}"),
+            Outcome::NotLeader { .. } | Outcome::Transferring { .. } => {}
+            Outcome::Read { .. }
+            | Outcome::ReadFailed
+            | Outcome::Changed { .. }
+            | Outcome::ChangeRefused(_)
+            | Outcome::Transferred { .. }
+            | Outcome::TransferFailed(_)
+            | Outcome::SnapshotTaken { .. }
+            | Outcome::SnapshotFailed => panic!("{request}: {outcome:?}"),
         }
     }
 
@@ -541,7 +549,7 @@ impl Run {
         for id in self.cluster.ids() {
             let view = self.cluster.node(id).expect("up").view();
             assert_eq!((view.last, view.applied), (last, last.index), "n{id} lags behind");
-            self.cluster.read(id, KEYS[0], false);
+            self.cluster.read(id, ReadKind::Confirmed, KEYS[0], 0);
         }
         self.cluster.stabilize();
         self.collect_final_reads();

@@ -1,16 +1,18 @@
 //! What must never happen, checked after every step (Thesis §3.2, figure 3.2), from outside the nodes.
 //!
 //! The log of each node is known from its writes, and the state that must result from a reference store, which is
-//! given each entry when the first node calls it committed.
+//! given each entry when the first node calls it committed. A log that goes on after a snapshot stands for the committed
+//! log up to there, and the state after it must be that of the reference store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::disk::{Contents, Disk, position};
 use crate::effects::{Outcome, Record, Role, Write};
-use crate::kv::{Limits, Refusal, RequestId, Store, Written};
+use crate::kv::{Refusal, RequestId, Store, Written};
+use crate::membership::Configuration;
 use crate::message::{Envelope, Message};
-use crate::node::View;
+use crate::node::{Options, Standing, View};
 use crate::types::{Entry, EntryId, Index, NodeId, Payload, Term};
 
 /// What a client asked for.
@@ -18,22 +20,48 @@ use crate::types::{Entry, EntryId, Index, NodeId, Payload, Term};
 pub(super) enum Request {
     Write(RequestId),
     Read {
+        kind: ReadKind,
         key: String,
-        /// The answer must not be older; `None`: it may be.
-        at_least: Option<Index>,
+        /// The answer must not be older.
+        at_least: Index,
     },
+    /// What operators ask for, as text.
+    Operator(String),
+}
+
+/// What a read rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadKind {
+    /// A quorum's confirmation.
+    Confirmed,
+    /// The leader's clock.
+    Lease,
+    /// Nothing but what it names itself.
+    Stale,
+}
+
+impl ReadKind {
+    /// The command's name in scripts.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            ReadKind::Confirmed => "read",
+            ReadKind::Lease => "lease-read",
+            ReadKind::Stale => "stale-read",
+        }
+    }
 }
 
 /// All that was seen, as far as later things can contradict it.
 #[derive(Debug)]
 pub(super) struct Safety {
-    nodes: usize,
+    /// The founding configuration.
+    founding: Arc<Configuration>,
     /// Who led each term.
     leaders: BTreeMap<Term, NodeId>,
     /// Whom each node voted for in each term, as others could learn.
     votes: BTreeMap<(NodeId, Term), NodeId>,
-    /// Each entry ever written, and the entry that stood before it.
-    entries: BTreeMap<EntryId, (EntryId, Arc<Entry>)>,
+    /// Each entry ever written.
+    entries: BTreeMap<EntryId, Known>,
     /// The committed log.
     committed: Vec<Arc<Entry>>,
     /// The committed log, applied.
@@ -51,14 +79,23 @@ pub(super) struct Safety {
     /// How often a suffix was voided.
     voided: usize,
     /// The last picture of each node in its present life.
-    views: Vec<Option<View>>,
+    views: BTreeMap<NodeId, View>,
+}
+
+/// An entry, and what its name stands for besides.
+#[derive(Debug)]
+struct Known {
+    before: EntryId,
+    entry: Arc<Entry>,
+    /// The configuration that rules at the end of a log that ends here, and its index.
+    config: (Index, Arc<Configuration>),
 }
 
 impl Safety {
-    pub(super) fn new(nodes: usize, limits: Limits) -> Safety {
-        let reference = Store::new(limits);
+    pub(super) fn new(options: &Options) -> Safety {
+        let reference = Store::new(options.limits);
         Safety {
-            nodes,
+            founding: Arc::new(Configuration::founding(options.founders.clone())),
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -70,7 +107,7 @@ impl Safety {
             acked: 0,
             invoked: BTreeMap::new(),
             voided: 0,
-            views: vec![None; nodes],
+            views: BTreeMap::new(),
         }
     }
 
@@ -79,8 +116,8 @@ impl Safety {
     /// Log Matching (Thesis §3.5): an entry's name stands for one content and one predecessor, hence by induction for
     /// one log up to it. And a committed entry is never voided by a node that has it.
     pub(super) fn on_write(&mut self, id: NodeId, write: &Write, log: &Contents) {
-        // The log as it will be: the first `kept` entries of `log`, then what this write adds.
-        let (mut kept, mut added) = (log.log.len(), Vec::new());
+        // The log as it will be: `log` up to `kept`, then what this write adds.
+        let (mut kept, mut added) = (log.last(), Vec::new());
         let (mut term, mut vote) = (log.term, log.vote);
         for record in &write.records {
             match record {
@@ -94,21 +131,34 @@ impl Safety {
                 }
                 Record::Truncate { from } => {
                     self.voided += 1;
-                    let keep = position(*from);
-                    for entry in self.committed.iter().skip(keep) {
-                        let held = log.holds(entry.id) || added.contains(&entry.id);
+                    for entry in self.committed.iter().skip(position(*from)) {
+                        let in_log = entry.id.index <= kept.index && log.holds(entry.id);
+                        let held = in_log || added.contains(&entry.id);
                         assert!(!held, "n{id} voids {}, which is committed", entry.id);
                     }
-                    added.truncate(keep.saturating_sub(kept));
-                    kept = kept.min(keep);
+                    added.retain(|id: &EntryId| id.index < *from);
+                    if *from <= kept.index {
+                        kept = log.get(from - 1).map_or(log.base, |entry| entry.id);
+                    }
                 }
                 Record::Entry(entry) => {
-                    let before = added.last().copied().or_else(|| Some(log.log[..kept].last()?.id));
-                    self.on_entry(before.unwrap_or(EntryId::ZERO), entry);
+                    self.on_entry(added.last().copied().unwrap_or(kept), entry);
                     added.push(entry.id);
+                }
+                Record::Snapshot { last } => {
+                    let is_committed = self.is_committed(*last);
+                    assert!(is_committed, "n{id} goes on after {last}, which is not committed");
+                    assert!(!log.holds(*last), "n{id} voids a log that holds {last}");
+                    added.clear();
+                    kept = *last;
                 }
             }
         }
+    }
+
+    fn is_committed(&self, id: EntryId) -> bool {
+        id == EntryId::ZERO
+            || self.committed.get(position(id.index)).is_some_and(|entry| entry.id == id)
     }
 
     /// A node was given a log by hand.
@@ -121,13 +171,28 @@ impl Safety {
     }
 
     fn on_entry(&mut self, before: EntryId, entry: &Arc<Entry>) {
-        let known = self.entries.entry(entry.id).or_insert_with(|| (before, Arc::clone(entry)));
-        assert_eq!(known.0, before, "Log Matching: {} follows two different entries", entry.id);
-        assert!(
-            Arc::ptr_eq(&known.1, entry) || known.1 == *entry,
-            "Log Matching: {} has two contents",
-            entry.id
-        );
+        if let Some(known) = self.entries.get(&entry.id) {
+            let id = entry.id;
+            assert_eq!(known.before, before, "Log Matching: {id} follows two different entries");
+            let is_same = Arc::ptr_eq(&known.entry, entry) || known.entry == *entry;
+            assert!(is_same, "Log Matching: {id} has two contents");
+            return;
+        }
+        let (index, ruling) = self.config_after(before);
+        let config = match &entry.payload {
+            Payload::Configuration(next) => {
+                check_change(&ruling, next);
+                (entry.id.index, Arc::clone(next))
+            }
+            Payload::Noop | Payload::Command(_) => (index, ruling),
+        };
+        self.entries.insert(entry.id, Known { before, entry: Arc::clone(entry), config });
+    }
+
+    /// The configuration that rules at the end of a log that ends with this entry.
+    fn config_after(&self, last: EntryId) -> (Index, Arc<Configuration>) {
+        let known = self.entries.get(&last).map(|known| known.config.clone());
+        known.unwrap_or_else(|| (0, Arc::clone(&self.founding)))
     }
 
     /// A message left its node: others may now rely on it.
@@ -141,17 +206,29 @@ impl Safety {
             | Message::Append { .. }
             | Message::AppendAccepted { .. }
             | Message::AppendRejected { .. }
+            | Message::Install { .. }
+            | Message::InstallReply { .. }
+            | Message::Lost { .. }
+            | Message::TimeoutNow
             | Message::ReadIndex { .. }
             | Message::ReadIndexReply { .. } => return,
         };
         let (voter, term) = (envelope.from, envelope.term);
+        let is_lost = self.views.get(&voter).is_some_and(|it| it.standing != Standing::Full);
+        assert!(!is_lost, "n{voter} votes, and has forgotten for whom it has voted before");
         let first = *self.votes.entry((voter, term)).or_insert(vote);
         assert_eq!(first, vote, "n{voter} votes twice in term {term}");
     }
 
     /// A node crashed: what it forgets need not be remembered.
     pub(super) fn on_crash(&mut self, id: NodeId) {
-        self.views[slot(id)] = None;
+        self.views.remove(&id);
+    }
+
+    /// A node lost its disk: it does not know whom it voted for. That it may vote again before nobody counts on that any
+    /// more, Election Safety must show.
+    pub(super) fn on_wipe(&mut self, id: NodeId) {
+        self.votes.retain(|(voter, _), _| *voter != id);
     }
 
     /// A client makes a request, perhaps once more.
@@ -161,9 +238,10 @@ impl Safety {
         Request::Write(request.clone())
     }
 
-    /// A client reads.
-    pub(super) fn on_read_request(&self, key: String, stale: bool) -> Request {
-        Request::Read { key, at_least: (!stale).then_some(self.acked) }
+    /// A client reads; a stale read is no older than it wants itself.
+    pub(super) fn on_read_request(&self, kind: ReadKind, key: String, at_least: Index) -> Request {
+        let at_least = if kind == ReadKind::Stale { at_least } else { self.acked };
+        Request::Read { kind, key, at_least }
     }
 
     /// A client was told something.
@@ -182,13 +260,14 @@ impl Safety {
                 assert!(index > acked, "{request} at {index} was made after {acked} was answered");
                 self.acked = self.acked.max(index);
             }
-            (Request::Read { key, at_least }, Outcome::Read { value, index }) => {
+            (Request::Read { kind, key, at_least }, Outcome::Read { value, index }) => {
                 assert_eq!(value.as_deref(), self.value_at(key, *index), "{key} at index {index}");
-                if let Some(acked) = at_least {
-                    assert!(
-                        index >= acked,
-                        "stale read: of {key} at {index}, made after {acked} was answered"
-                    );
+                let what = kind.name();
+                assert!(
+                    index >= at_least,
+                    "{what} of {key} at {index}, made after {at_least} was answered"
+                );
+                if *kind != ReadKind::Stale {
                     self.acked = self.acked.max(*index);
                 }
             }
@@ -198,7 +277,14 @@ impl Safety {
                 Outcome::NotLeader { .. }
                 | Outcome::Overloaded
                 | Outcome::LeadershipLost
-                | Outcome::ReadFailed,
+                | Outcome::ReadFailed
+                | Outcome::Transferring { .. }
+                | Outcome::Changed { .. }
+                | Outcome::ChangeRefused(_)
+                | Outcome::Transferred { .. }
+                | Outcome::TransferFailed(_)
+                | Outcome::SnapshotTaken { .. }
+                | Outcome::SnapshotFailed,
             ) => {}
         }
     }
@@ -232,48 +318,51 @@ impl Safety {
         disks: &(impl Iterator<Item = &'a Disk> + Clone),
     ) {
         let id = view.id;
-        let slot = slot(id);
-        let log = &disks.clone().nth(slot).expect("one disk a node").written;
-        assert_eq!(
-            (view.term, view.vote),
-            (log.term, log.vote),
-            "n{id} did not write its hard state"
-        );
-        assert_eq!(view.last, log.last(), "n{id} did not write its log");
-        assert!(view.applied <= view.commit && view.commit <= view.last.index, "{view:?}");
-        if let Some(before) = &self.views[slot] {
-            assert!(view.term >= before.term, "n{id}: the term falls");
-            assert!(view.commit >= before.commit, "n{id}: the commit index falls");
-            assert!(view.applied >= before.applied, "n{id}: the applied index falls");
-        }
-        let became_leader = view.role == Role::Leader
-            && self.views[slot]
-                .as_ref()
-                .is_none_or(|before| before.role != Role::Leader || before.term != view.term);
-        if became_leader {
+        let log = &disks.clone().nth(slot(id)).expect("one disk a node").written;
+        let before = self.views.get(&id);
+        check_against_log(view, log, before);
+        self.check_config(view);
+        let led = before.is_some_and(|it| (it.role, it.term) == (Role::Leader, view.term));
+        let leads = view.role == Role::Leader;
+        let commit_before = before.map_or(0, |before| before.commit);
+        if leads && !led {
             self.on_leader(view, log);
         }
-        let before = self.views[slot].as_ref();
-        let commit_before = before.map_or(0, |before| before.commit);
-        let led = before.is_some_and(|it| (it.role, it.term) == (Role::Leader, view.term));
-        if led && view.role == Role::Leader && view.commit > commit_before {
+        if led && leads && view.commit > commit_before {
             // Figure 3.7 of the thesis: older entries are committed along with one of the leader's own.
-            let entry = &log.log[position(view.commit)];
+            let entry = log.get(view.commit).expect("it was committed just now");
             assert_eq!(entry.id.term, view.term, "n{id} commits by counting {}", entry.id);
         }
-        for index in commit_before + 1..=view.commit {
-            self.on_committed(id, &log.log[position(index)], disks.clone());
+        if log.base.index > commit_before {
+            assert!(self.is_committed(log.base), "n{id} has a snapshot of {}", log.base);
+        }
+        for index in commit_before.max(log.base.index) + 1..=view.commit {
+            let entry = log.get(index).expect("what is committed is in the log");
+            self.on_committed(view, entry, disks);
         }
         let applied = usize::try_from(view.applied).expect("small");
         assert_eq!(view.state_hash, self.hashes[applied], "n{id}: the state at {applied} differs");
-        self.views[slot] = Some(view.clone());
+        self.views.insert(id, view.clone());
+    }
+
+    /// The last configuration in a node's log rules it, committed or not (Thesis §4.1).
+    fn check_config(&self, view: &View) {
+        let (index, config) = self.config_after(view.last);
+        // Who joins knows nobody until somebody tells it.
+        if index > 0 || self.founding.member(view.id).is_some() {
+            assert_eq!(view.config_index, index, "n{} goes by another configuration", view.id);
+            assert_eq!(view.config, config, "n{} goes by another configuration", view.id);
+        } else {
+            assert_eq!(*view.config, Configuration::nobody(), "n{} knows too much", view.id);
+        }
     }
 
     /// Election Safety (Thesis §3.4) and Leader Completeness (Thesis §3.6).
     fn on_leader(&mut self, view: &View, log: &Contents) {
         let leader = *self.leaders.entry(view.term).or_insert(view.id);
         assert_eq!(leader, view.id, "Election Safety: term {} has two leaders", view.term);
-        for entry in self.committed.iter().filter(|entry| entry.id.term < view.term) {
+        let earlier = self.committed.iter().filter(|entry| entry.id.term < view.term);
+        for entry in earlier.filter(|entry| entry.id.index > log.base.index) {
             assert!(
                 log.holds(entry.id),
                 "Leader Completeness: n{}, leader of term {}, lacks {}, which is committed",
@@ -284,13 +373,15 @@ impl Safety {
         }
     }
 
-    /// State Machine Safety (Thesis §3.6.3), and: committed means durable on a quorum.
+    /// State Machine Safety (Thesis §3.6.3), and: committed means durable on a quorum of the members that rule, those
+    /// that lost their disks not counted.
     fn on_committed<'a>(
         &mut self,
-        id: NodeId,
+        view: &View,
         entry: &Arc<Entry>,
-        disks: impl Iterator<Item = &'a Disk>,
+        disks: &(impl Iterator<Item = &'a Disk> + Clone),
     ) {
+        let id = view.id;
         if let Some(known) = self.committed.get(position(entry.id.index)) {
             assert_eq!(
                 known.id, entry.id,
@@ -299,12 +390,17 @@ impl Safety {
             );
             return;
         }
-        let holders = disks.filter(|disk| disk.durable.holds(entry.id)).count();
+        let holds = |id| {
+            let disk = disks.clone().nth(slot(id)).expect("one disk a node");
+            disk.standing == Standing::Full && disk.keeps(entry.id)
+        };
+        let holders = view.config.voters().into_iter().filter(|&id| holds(id));
         assert!(
-            holders > self.nodes / 2,
-            "n{id} commits {}, which is durable on {holders} of {} nodes",
+            view.config.is_quorum(holds),
+            "n{id} commits {}, which is durable on {:?} of {:?}",
             entry.id,
-            self.nodes
+            holders.collect::<Vec<_>>(),
+            view.config
         );
         self.committed.push(Arc::clone(entry));
         if let Payload::Command(command) = &entry.payload {
@@ -321,6 +417,31 @@ impl Safety {
         }
         self.hashes.push(self.reference.state_hash());
     }
+}
+
+/// The node's own view agrees with what it wrote, and nothing falls that may not.
+fn check_against_log(view: &View, log: &Contents, before: Option<&View>) {
+    let id = view.id;
+    assert_eq!((view.term, view.vote), (log.term, log.vote), "n{id} did not write its hard state");
+    assert_eq!(view.last, log.last(), "n{id} did not write its log");
+    assert!(view.applied <= view.commit && view.commit <= view.last.index, "{view:?}");
+    if let Some(before) = before {
+        assert!(view.term >= before.term, "n{id}: the term falls");
+        assert!(view.commit >= before.commit, "n{id}: the commit index falls");
+        assert!(view.applied >= before.applied, "n{id}: the applied index falls");
+        assert!(view.snapshot.index >= before.snapshot.index, "n{id}: its snapshot gets older");
+    }
+}
+
+/// Any quorum of one configuration and any of the next have a member in common (Thesis §4.1, §4.3).
+fn check_change(config: &Configuration, next: &Configuration) {
+    let overlaps = match (config.is_joint(), next.is_joint()) {
+        (false, false) => config.voters().symmetric_difference(&next.voters()).count() <= 1,
+        (false, true) => next.outgoing() == config.incoming(),
+        (true, false) => next.incoming() == config.incoming(),
+        (true, true) => false,
+    };
+    assert!(overlaps, "{next:?} cannot follow {config:?}");
 }
 
 fn slot(id: NodeId) -> usize {
