@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::process::SUPERVISE_NODE;
+use crate::elections::args::{self as elections, BenchElections};
 
 /// The longest run: times far beyond it cannot be told from the end of all time.
 const TIME_LIMIT_MAX: Duration = Duration::from_hours(30 * 24);
@@ -52,6 +53,9 @@ pub enum Command {
     Report(Report),
     /// Start a local cluster in the foreground, for playing with raftctl; Ctrl-C stops it
     Cluster(Cluster),
+    /// Kill leaders, and measure how long the cluster is without one: the Raft paper's figure 16
+    #[command(after_help = elections::AFTER_HELP)]
+    BenchElections(BenchElections),
     /// Becomes a node that dies with the harness; for the harness itself
     #[command(name = SUPERVISE_NODE, hide = true)]
     SuperviseNode(SuperviseNode),

@@ -21,7 +21,7 @@ use crate::nemesis::Kind;
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::suite::Suite;
-use crate::{daemon, report, store, terminal, workload};
+use crate::{daemon, elections, report, store, terminal, workload};
 
 /// What a shell shows of a process that SIGINT ended.
 const KILLED_BY_SIGINT: i32 = 130;
@@ -48,6 +48,12 @@ pub fn execute(command: Command) -> Exit {
         Command::Cluster(args) => match daemon::find(args.raftd.as_deref()) {
             Ok(raftd) => {
                 block_on(async |interrupted| cluster(args.nodes, raftd, interrupted).await)
+            }
+            Err(error) => return usage(&error),
+        },
+        Command::BenchElections(args) => match daemon::find(args.raftd.as_deref()) {
+            Ok(raftd) => {
+                block_on(async |interrupted| elections::run(&args, raftd, interrupted).await)
             }
             Err(error) => return usage(&error),
         },

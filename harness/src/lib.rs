@@ -8,6 +8,7 @@
 //! | [`runner`], [`traffic`], [`client`] | one run: its stages, the clients at work, what came of an operation |
 //! | [`journal`], [`online`], [`progress`] | the history as it is written, anomalies so far, the status line |
 //! | [`cluster`], [`nemesis`] | processes and the wires between them, and faults |
+//! | [`elections`] | how long a cluster is without a leader when its leader dies |
 //! | [`judge`], [`record`], [`store`] | from a history to its verdict, `results.json`, where runs are kept |
 //! | [`report`], [`terminal`] | what people get to see |
 
@@ -17,6 +18,7 @@ pub mod client;
 pub mod cluster;
 pub mod commands;
 pub mod daemon;
+pub mod elections;
 pub mod exit;
 pub mod journal;
 pub mod judge;
