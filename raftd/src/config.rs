@@ -4,15 +4,24 @@
 //! cluster = "demo"
 //! heartbeat_ms = 50                # optional; these are the defaults
 //! election_timeout_ms = [150, 300]
+//! snapshot_log_bytes = 16777216
+//! lease_drift_percent = 5          # optional; left out, no read rests on clocks
 //!
 //! [[node]]
 //! id = 1
 //! peer = "127.0.0.1:7101"
 //! client = "127.0.0.1:7201"
+//!
+//! [[node]]
+//! id = 4
+//! peer = "127.0.0.1:7104"
+//! client = "127.0.0.1:7204"
+//! joins = true                     # optional: no founder, but added to the running cluster
 //! ```
 //!
 //! Every complaint names the file, the line and the remedy.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +29,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// Most members a cluster may have.
+/// Most members a cluster file may name; those added later need not be in it.
 pub const NODES_MAX: usize = 9;
 
 /// Highest id of a node.
@@ -32,6 +41,9 @@ pub const CLUSTER_ID_BYTES_MAX: usize = 64;
 const HEARTBEAT_MS: u64 = 50;
 const ELECTION_TIMEOUT_MS: [u64; 2] = [150, 300];
 const TIMEOUT_MS_MAX: u64 = 600_000;
+const SNAPSHOT_LOG_BYTES: u64 = 16 << 20;
+const SNAPSHOT_LOG_BYTES_MAX: u64 = 1 << 40;
+const LEASE_DRIFT_PERCENT_MAX: u32 = 50;
 
 /// A cluster as its file describes it; every rule of the file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +54,11 @@ pub struct Cluster {
     pub heartbeat: Duration,
     /// Shortest and longest time without a leader before a follower campaigns.
     pub election_timeout: (Duration, Duration),
+    /// A snapshot is due when the log has grown by this much since the last one.
+    pub snapshot_log_bytes: u64,
+    /// Set: leaders may serve lease reads by their clocks, if no member's clock outruns another's by more than this many
+    /// percent of the time passed. Whoever sets it vouches for the clocks, and must set it on all nodes.
+    pub lease_drift_percent: Option<u32>,
     /// The members, in the order of the file: 1 to [`NODES_MAX`], ids and addresses unique.
     pub nodes: Vec<Member>,
 }
@@ -55,6 +72,8 @@ pub struct Member {
     pub peer: SocketAddr,
     /// Where clients reach it.
     pub client: SocketAddr,
+    /// It is no founder: it starts without knowing any members, and waits to be added by one of them.
+    pub joins: bool,
 }
 
 impl Cluster {
@@ -82,6 +101,11 @@ impl Cluster {
     /// The member with this id.
     pub fn member(&self, id: u64) -> Option<&Member> {
         self.nodes.iter().find(|member| member.id == id)
+    }
+
+    /// Those that the cluster begins with.
+    pub fn founders(&self) -> BTreeSet<u64> {
+        self.nodes.iter().filter(|member| !member.joins).map(|member| member.id).collect()
     }
 }
 
@@ -139,6 +163,17 @@ pub enum Fault {
         /// Its second value.
         max: u64,
     },
+    /// Snapshots without end, or none ever.
+    #[error(
+        "snapshot_log_bytes is {0}; choose 1 to {SNAPSHOT_LOG_BYTES_MAX} (16777216 is the default; tiny values are for tests)"
+    )]
+    SnapshotLogBytes(u64),
+    /// A lease that no clock deserves.
+    #[error(
+        "lease_drift_percent is {0}; choose 1 to {LEASE_DRIFT_PERCENT_MAX}, by how much one member's clock may outrun \
+         another's, or leave it out: then no read rests on clocks"
+    )]
+    LeaseDrift(u32),
     /// One lost heartbeat would start an election.
     #[error(
         "election_timeout_ms starts at {min}, which is less than twice heartbeat_ms ({heartbeat}), so \
@@ -201,6 +236,8 @@ struct File {
     cluster: Spanned<String>,
     heartbeat_ms: Option<Spanned<u64>>,
     election_timeout_ms: Option<Spanned<[u64; 2]>>,
+    snapshot_log_bytes: Option<Spanned<u64>>,
+    lease_drift_percent: Option<Spanned<u32>>,
     #[serde(default)]
     node: Vec<Spanned<Node>>,
 }
@@ -211,6 +248,8 @@ struct Node {
     id: Spanned<u64>,
     peer: Spanned<String>,
     client: Spanned<String>,
+    #[serde(default)]
+    joins: bool,
 }
 
 /// A byte offset in the text, and what is wrong there.
@@ -228,8 +267,32 @@ impl File {
             return Err((self.cluster.span().start, Fault::ClusterId(self.cluster.into_inner())));
         }
         let (heartbeat, election_timeout) = self.timing()?;
+        let snapshot_log_bytes = self.snapshot_log_bytes()?;
+        let lease_drift_percent = self.lease_drift_percent()?;
         let nodes = members(&self.node, text)?;
-        Ok(Cluster { id: self.cluster.into_inner(), heartbeat, election_timeout, nodes })
+        Ok(Cluster {
+            id: self.cluster.into_inner(),
+            heartbeat,
+            election_timeout,
+            snapshot_log_bytes,
+            lease_drift_percent,
+            nodes,
+        })
+    }
+
+    fn snapshot_log_bytes(&self) -> Result<u64, At> {
+        match value_at(self.snapshot_log_bytes.as_ref(), SNAPSHOT_LOG_BYTES) {
+            (bytes @ 1..=SNAPSHOT_LOG_BYTES_MAX, _) => Ok(bytes),
+            (bytes, at) => Err((at, Fault::SnapshotLogBytes(bytes))),
+        }
+    }
+
+    fn lease_drift_percent(&self) -> Result<Option<u32>, At> {
+        let Some(percent) = &self.lease_drift_percent else { return Ok(None) };
+        match *percent.get_ref() {
+            percent @ 1..=LEASE_DRIFT_PERCENT_MAX => Ok(Some(percent)),
+            too_much => Err((percent.span().start, Fault::LeaseDrift(too_much))),
+        }
     }
 
     fn timing(&self) -> Result<(Duration, (Duration, Duration)), At> {
@@ -290,7 +353,7 @@ fn members(nodes: &[Spanned<Node>], text: &str) -> Result<Vec<Member>, At> {
         };
         let peer = address("peer", &node.peer)?;
         let client = address("client", &node.client)?;
-        members.push(Member { id, peer, client });
+        members.push(Member { id, peer, client, joins: node.joins });
     }
     Ok(members)
 }
@@ -354,6 +417,18 @@ client = "127.0.0.1:7202"
         assert_eq!(cluster.nodes.len(), 2);
         assert_eq!(cluster.member(2).unwrap().client.port(), 7202);
         assert_eq!(cluster.member(3), None);
+        assert_eq!((cluster.snapshot_log_bytes, cluster.lease_drift_percent), (16 << 20, None));
+        assert_eq!(cluster.founders(), BTreeSet::from([1, 2]));
+    }
+
+    #[test]
+    fn node_that_joins_is_no_founder() {
+        let extra = "lease_drift_percent = 5\nsnapshot_log_bytes = 1000\n";
+        let text = format!("{extra}{GOOD}joins = true\n");
+        let cluster = Cluster::parse(Path::new("c.toml"), &text).unwrap();
+        assert_eq!(cluster.founders(), BTreeSet::from([1]));
+        assert!(cluster.member(2).unwrap().joins);
+        assert_eq!((cluster.snapshot_log_bytes, cluster.lease_drift_percent), (1000, Some(5)));
     }
 
     #[test]
@@ -386,6 +461,12 @@ client = "127.0.0.1:7202"
         check("127.0.0.1:7202", "localhost", 13, "not IP:PORT");
         check("127.0.0.1:7202", "127.0.0.1:0", 13, "--listen client=127.0.0.1:0");
         check("127.0.0.1:7102", "0.0.0.0:7102", 12, "cannot be dialled");
+        let drift = |percent: &str| format!("heartbeat_ms = 20\nlease_drift_percent = {percent}");
+        check("heartbeat_ms = 20", &drift("0"), 3, "choose 1 to 50");
+        check("heartbeat_ms = 20", &drift("51"), 3, "choose 1 to 50");
+        check("heartbeat_ms = 20", &drift("-1"), 3, "");
+        check("heartbeat_ms = 20", "snapshot_log_bytes = 0", 2, "16777216 is the default");
+        check("id = 2", "id = 2\njoins = 1", 12, "expected a boolean");
     }
 
     #[test]
