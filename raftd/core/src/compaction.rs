@@ -116,7 +116,8 @@ impl Node {
     fn needed_after_snapshots(&self) -> Index {
         let RoleState::Leader(leader) = &self.role else { return Index::MAX };
         let policy = self.options.compaction;
-        if self.log.bytes() > 4 * policy.log_bytes_min.saturating_add(policy.trailing_bytes) {
+        let most = policy.log_bytes_min.saturating_add(policy.trailing_bytes).saturating_mul(4);
+        if self.log.bytes() > most {
             return Index::MAX;
         }
         let answers =
