@@ -110,7 +110,7 @@ impl Node {
     /// §4.2.3). A leader is always sure of itself: check-quorum makes it step down in time. But if
     /// the asker is the leader itself, it evidently leads no more.
     fn is_content(&self, asker: NodeId) -> bool {
-        if self.now < self.quiet_until {
+        if self.promise.is_some_and(|(leader, until)| leader != asker && self.now < until) {
             return true;
         }
         match &self.role {
@@ -169,7 +169,7 @@ impl Node {
         }
     }
 
-    pub(crate) fn on_vote(&mut self, from: NodeId, term: Term, last: EntryId) {
+    pub(crate) fn on_vote(&mut self, from: NodeId, term: Term, last: EntryId, transfer: bool) {
         if last.term >= term {
             // A candidate's log is older than the term it campaigns in.
             return self.refuse();
@@ -183,7 +183,9 @@ impl Node {
             return;
         }
         let free = self.vote.is_none() || self.vote == Some(from);
-        let granted = term == self.term && free && last >= self.log.last();
+        // The term may have been learnt otherwise, but that ends no promise to a leader of an older one.
+        let content = !transfer && self.is_content(from);
+        let granted = term == self.term && free && last >= self.log.last() && !content;
         if granted {
             if !matches!(self.role, RoleState::Follower { .. }) && self.vote.is_none() {
                 // Only a pre-candidate can have a free vote: it asked without taking one.

@@ -95,9 +95,9 @@ pub struct Node {
     pub(crate) election_deadline: Time,
     /// When a leader of the current term was last heard (Thesis §4.2.3). `None` since the start or a new term.
     pub(crate) leader_heard: Option<Time>,
-    /// If leases are allowed: until then, this node turns candidates down, as it may have heard a leader before it was
-    /// restarted.
-    pub(crate) quiet_until: Time,
+    /// If leases are allowed: until when this node elects nobody but the leader that it last heard (0: unknown, of its
+    /// life before), whatever term it is in by then. That is what leases rest on (Thesis §6.4.1).
+    pub(crate) promise: Option<(NodeId, Time)>,
 
     pub(crate) store: Store,
     /// Proposals of this leadership that are not applied yet, by rising index.
@@ -164,7 +164,7 @@ impl Node {
             role: RoleState::Follower { leader: None },
             election_deadline: now + timeout,
             leader_heard: None,
-            quiet_until: quiet.map_or(Time::ZERO, |quiet| now + quiet),
+            promise: quiet.map(|quiet| (0, now + quiet)),
             store: Store::new(options.limits),
             proposals: VecDeque::new(),
             uncommitted_bytes: 0,
@@ -312,7 +312,7 @@ impl Node {
             Message::PreVoteReply { next_term, granted } => {
                 self.on_pre_vote_reply(from, next_term, granted);
             }
-            Message::Vote { last, .. } => self.on_vote(from, term, last),
+            Message::Vote { last, transfer } => self.on_vote(from, term, last, transfer),
             Message::VoteReply { granted } => self.on_vote_reply(from, term, granted),
             Message::Append { prev, entries, commit, round, stand } => {
                 self.on_append(from, term, Appended { prev, entries, commit, round, stand });

@@ -336,6 +336,9 @@ impl Node {
             return false;
         }
         self.leader_heard = Some(self.now);
+        if self.options.lease.is_some() {
+            self.promise = Some((from, self.now + self.options.election_timeout_min));
+        }
         self.reset_election_deadline();
         // Without a vote there is nothing to break; but the leader must mean this very directory.
         if let Standing::Lost { incarnation } = self.standing
