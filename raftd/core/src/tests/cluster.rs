@@ -68,7 +68,7 @@ pub(super) fn options(nodes: u64, seed: u64) -> Options {
         id: 1,
         founders: (1..=nodes).collect(),
         compaction: Compaction {
-            log_bytes_min: u64::MAX,
+            log_bytes_min: 1 << 40,
             log_percent_of_snapshot: 0,
             trailing_bytes: 0,
         },
