@@ -1,0 +1,468 @@
+//! What must never happen, checked after every step, from outside the nodes (Thesis §3.2, figure 3.2).
+//!
+//! A node's log is known from what it writes, and the state that must result from a reference: the committed log, applied
+//! to a store of its own as soon as the first node calls an entry committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use raft_core::effects::{Outcome, Record, Role, Write};
+use raft_core::kv::{Limits, Op, Refusal, RequestId, Store, Written};
+use raft_core::membership::Configuration;
+use raft_core::message::{Envelope, Message};
+use raft_core::node::Node;
+use raft_core::snapshot::Snapshot;
+use raft_core::types::{Entry, EntryId, Index, NodeId, Payload, Term};
+
+use super::disk::Contents;
+use super::violation::{Violation, ensure};
+
+/// What a node was asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    /// A client's write.
+    Write(RequestId),
+    /// A client's read: the answer reflects at least this index.
+    Read { key: String, at_least: Index, linearizable: bool },
+    /// An operator's wish.
+    Admin,
+}
+
+/// What was last seen of a node in its present life.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    term: Term,
+    role: Role,
+    commit: Index,
+}
+
+/// All that was seen, as far as later things can contradict it.
+#[derive(Debug)]
+pub(super) struct Safety {
+    /// Who led each term.
+    leaders: BTreeMap<Term, NodeId>,
+    /// Whom each node voted for in each term, as others could learn. What a node promised before it lost its directory
+    /// binds it all the same: it can be readmitted only by a later leader, or with that leader's log.
+    votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// Each entry ever written, and the entry that stood before it.
+    entries: BTreeMap<EntryId, (EntryId, Arc<Entry>)>,
+    /// The committed log, from index 1.
+    committed: Vec<Arc<Entry>>,
+    /// The configurations that are committed, with their indexes; the first is the founding one.
+    configs: Vec<(Index, Arc<Configuration>)>,
+    reference: Store,
+    /// Hash of the state at each index, from 0.
+    hashes: Vec<u64>,
+    /// The first answer to each request.
+    answers: BTreeMap<RequestId, Written>,
+    /// Requests that changed the state.
+    effective: BTreeSet<RequestId>,
+    /// For each key its values, each with the index from which on it holds.
+    values: BTreeMap<String, Vec<(Index, Option<String>)>>,
+    /// Highest index in any answer: whatever is asked from now on must see the state there.
+    acked: Index,
+    /// What `acked` was when a request was first made.
+    invoked: BTreeMap<RequestId, Index>,
+    /// By node, from node 1.
+    seen: Vec<Option<Seen>>,
+    /// How often a suffix was voided.
+    pub(super) voided: u64,
+}
+
+impl Safety {
+    pub(super) fn new(founders: BTreeSet<NodeId>, hosts: usize, limits: Limits) -> Safety {
+        let reference = Store::new(limits);
+        Safety {
+            leaders: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            committed: Vec::new(),
+            configs: vec![(0, Arc::new(Configuration::founding(founders)))],
+            hashes: vec![reference.state_hash()],
+            reference,
+            answers: BTreeMap::new(),
+            effective: BTreeSet::new(),
+            values: BTreeMap::new(),
+            acked: 0,
+            invoked: BTreeMap::new(),
+            seen: vec![None; hosts],
+            voided: 0,
+        }
+    }
+
+    /// The node asks for a write; `log` is what it wrote before.
+    ///
+    /// Log Matching (Thesis §3.5): an entry's name stands for one content and one predecessor, hence by induction for
+    /// one log up to it. And a committed entry is never voided by a node that has it.
+    pub(super) fn on_write(
+        &mut self,
+        id: NodeId,
+        write: &Write,
+        log: &Contents,
+    ) -> Result<(), Violation> {
+        let (mut term, mut vote, mut last) = (log.term, log.vote, log.last());
+        let mut added: Vec<EntryId> = Vec::new();
+        for record in &write.records {
+            match record {
+                Record::HardState { term: new_term, vote: new_vote } => {
+                    let keeps = *new_term > term || vote.is_none() || *new_vote == vote;
+                    let rises = *new_term >= term;
+                    ensure!(rises, "monotone terms", "n{id}: term falls from {term} to {new_term}");
+                    ensure!(
+                        keeps,
+                        "one vote a term",
+                        "n{id}: vote in term {term} changes from {vote:?} to {new_vote:?}"
+                    );
+                    (term, vote) = (*new_term, *new_vote);
+                }
+                Record::Truncate { from } => {
+                    self.voided += 1;
+                    for entry in self.committed.iter().skip(position(*from)) {
+                        let held = log.holds(entry.id) || added.contains(&entry.id);
+                        ensure!(
+                            !held,
+                            "committed entries stay",
+                            "n{id} voids {}, which is committed",
+                            entry.id
+                        );
+                    }
+                    added.retain(|entry| entry.index < *from);
+                    let kept = from.checked_sub(1).and_then(|index| log.get(index));
+                    let kept = kept.map_or(log.base, |entry| entry.id);
+                    last = added.last().copied().unwrap_or(kept);
+                }
+                Record::Entry(entry) => {
+                    self.on_entry(last, entry)?;
+                    last = entry.id;
+                    added.push(entry.id);
+                }
+                Record::Snapshot { last: end } => {
+                    self.check_committed(id, *end, "snapshot record")?;
+                    last = *end;
+                    added.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_entry(&mut self, before: EntryId, entry: &Arc<Entry>) -> Result<(), Violation> {
+        let known = self.entries.entry(entry.id).or_insert_with(|| (before, Arc::clone(entry)));
+        ensure!(known.0 == before, "log matching", "{} follows {} and {before}", entry.id, known.0);
+        let same = Arc::ptr_eq(&known.1, entry) || known.1 == *entry;
+        ensure!(same, "log matching", "{} has two contents", entry.id);
+        Ok(())
+    }
+
+    /// A message left its node: others may now rely on it.
+    pub(super) fn on_leave(&mut self, envelope: &Envelope) -> Result<(), Violation> {
+        let vote = match &envelope.message {
+            Message::VoteReply { granted: true } => envelope.to,
+            Message::Vote { .. } => envelope.from,
+            _ => return Ok(()),
+        };
+        let (voter, term) = (envelope.from, envelope.term);
+        let first = *self.votes.entry((voter, term)).or_insert(vote);
+        ensure!(
+            first == vote,
+            "one vote a term",
+            "n{voter} votes for n{first} and for n{vote} in term {term}"
+        );
+        Ok(())
+    }
+
+    /// A node's life ended: what it forgets need not be remembered.
+    pub(super) fn on_crash(&mut self, id: NodeId) {
+        self.seen[position(id)] = None;
+    }
+
+    /// A client makes a request, perhaps once more.
+    pub(super) fn on_write_request(&mut self, request: &RequestId) -> Asked {
+        let acked = self.acked;
+        self.invoked.entry(request.clone()).or_insert(acked);
+        Asked::Write(request.clone())
+    }
+
+    /// A client makes a linearizable read.
+    pub(super) fn on_read_request(&self, key: String) -> Asked {
+        Asked::Read { key, at_least: self.acked, linearizable: true }
+    }
+
+    /// A node answers a client.
+    ///
+    /// Requests take effect in the order of the indexes in their answers, and none before one that was answered before
+    /// it was made. A read's value is that at the index it names. A write's answer is the first that the committed log
+    /// gives to the request, so retries agree with each other.
+    pub(super) fn on_answer(&mut self, asked: &Asked, outcome: &Outcome) -> Result<(), Violation> {
+        match (asked, outcome) {
+            (Asked::Write(request), Outcome::Written(written)) => {
+                if matches!(written.result, Err(Refusal::Expired)) {
+                    return Ok(());
+                }
+                let first = self.answers.get(request);
+                ensure!(
+                    first == Some(written),
+                    "answers are those of the log",
+                    "{request}: {written:?}, but by the committed log {first:?}"
+                );
+                let (index, acked) = (written.index, self.invoked[request]);
+                ensure!(
+                    index > acked,
+                    "real-time order",
+                    "{request} at {index} was made after {acked} was answered"
+                );
+                self.acked = self.acked.max(index);
+            }
+            (Asked::Read { key, at_least, linearizable }, Outcome::Read { value, index }) => {
+                let expected = self.value_at(key, *index);
+                ensure!(
+                    value.as_deref() == expected,
+                    "reads return the state",
+                    "{key} at index {index} is {expected:?}, and read as {value:?}"
+                );
+                ensure!(
+                    index >= at_least,
+                    if *linearizable { "stale read" } else { "reads go back in time" },
+                    "{key} is read at {index}, asked for after {at_least} was answered"
+                );
+                if *linearizable {
+                    self.acked = self.acked.max(*index);
+                }
+            }
+            (Asked::Write(_) | Asked::Admin, Outcome::Read { .. })
+            | (Asked::Read { .. } | Asked::Admin, Outcome::Written(_)) => {
+                let evidence = format!("{asked:?}: {outcome:?}");
+                return Err(Violation::new("answers fit their questions", evidence));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The committed log's last index.
+    pub(super) fn committed(&self) -> Index {
+        u64::try_from(self.committed.len()).expect("memory is smaller")
+    }
+
+    /// How many terms had a leader.
+    pub(super) fn terms_led(&self) -> usize {
+        self.leaders.len()
+    }
+
+    /// The key's value after the entry at this index.
+    fn value_at(&self, key: &str, index: Index) -> Option<&str> {
+        let history = self.values.get(key)?;
+        let until = history.partition_point(|(since, _)| *since <= index);
+        history[..until].last().and_then(|(_, value)| value.as_deref())
+    }
+
+    /// A node took a step; `log` is what it has written so far, `keeps` tells which nodes would still have an entry after
+    /// a crash.
+    pub(super) fn on_step(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        log: &Contents,
+        keeps: impl Fn(NodeId, EntryId) -> bool,
+    ) -> Result<(), Violation> {
+        let now = Seen { term: node.term(), role: node.role(), commit: node.commit() };
+        let last = node.log().last();
+        ensure!(
+            (now.term, last) == (log.term, log.last()),
+            "everything is written",
+            "n{id} is in term {} with {last}, and wrote term {} and {}",
+            now.term,
+            log.term,
+            log.last()
+        );
+        let before = self.seen[position(id)];
+        if let Some(before) = before {
+            let Seen { term, commit, .. } = before;
+            ensure!(now.term >= term, "monotone terms", "n{id}: from {term} to {}", now.term);
+            ensure!(now.commit >= commit, "monotone commit", "n{id}: {commit} to {}", now.commit);
+        }
+        let led = before.is_some_and(|it| (it.role, it.term) == (Role::Leader, now.term));
+        if now.role == Role::Leader && !led {
+            self.on_leader(id, node)?;
+        }
+        let commit_before = before.map_or(0, |before| before.commit);
+        if led && now.role == Role::Leader && now.commit > commit_before {
+            // Figure 3.7 of the thesis: older entries are committed along with one of the leader's own.
+            let own = log.get(now.commit).is_none_or(|entry| entry.id.term == now.term);
+            ensure!(
+                own,
+                "only own entries are counted",
+                "n{id} commits {} by counting",
+                now.commit
+            );
+        }
+        if now.commit > commit_before {
+            self.on_commit(id, node, log, commit_before, keeps)?;
+        }
+        let hash = usize::try_from(now.commit).ok().and_then(|at| self.hashes.get(at)).copied();
+        ensure!(
+            hash == Some(node.store().state_hash()),
+            "state-machine safety",
+            "n{id}: the state at {} differs",
+            now.commit
+        );
+        self.seen[position(id)] = Some(now);
+        Ok(())
+    }
+
+    /// Election Safety (Thesis §3.4) and Leader Completeness (Thesis §3.6).
+    fn on_leader(&mut self, id: NodeId, node: &Node) -> Result<(), Violation> {
+        let term = node.term();
+        let leader = *self.leaders.entry(term).or_insert(id);
+        ensure!(leader == id, "election safety", "term {term} is led by n{leader} and n{id}");
+        let older = self.committed.partition_point(|entry| entry.id.term < term);
+        // By Log Matching, who holds the last one holds all.
+        if let Some(entry) = self.committed[..older].last() {
+            let holds = node.log().holds(entry.id) || node.log().base().index > entry.id.index;
+            ensure!(
+                holds,
+                "leader completeness",
+                "n{id}, leader of term {term}, lacks {}, which is committed",
+                entry.id
+            );
+        }
+        Ok(())
+    }
+
+    /// State Machine Safety (Thesis §3.6.3), and: committed means durable on a quorum.
+    fn on_commit(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        log: &Contents,
+        before: Index,
+        keeps: impl Fn(NodeId, EntryId) -> bool,
+    ) -> Result<(), Violation> {
+        let commit = node.commit();
+        let first = (before + 1).max(log.base.index + 1);
+        if first > before + 1 {
+            self.check_committed(id, EntryId { index: first - 1, ..log.base }, "snapshot")?;
+        }
+        let mut news = false;
+        for index in first..=commit {
+            let Some(entry) = log.get(index) else { continue };
+            if index <= self.committed() {
+                self.check_committed(id, entry.id, "commit")?;
+                continue;
+            }
+            ensure!(index == self.committed() + 1, "log matching", "n{id} skips to {index}");
+            self.apply(entry)?;
+            news = true;
+        }
+        if !news {
+            return Ok(());
+        }
+        // Who commits first leads, and counts by the latest configuration in its log.
+        let last = self.committed[position(commit)].id;
+        let config = node.view().config;
+        ensure!(
+            config.is_quorum(|voter| keeps(voter, last)),
+            "committed means durable on a quorum",
+            "n{id} commits {last}"
+        );
+        Ok(())
+    }
+
+    /// Whether this entry is the committed one at its index.
+    fn check_committed(&self, id: NodeId, entry: EntryId, how: &str) -> Result<(), Violation> {
+        let known =
+            entry.index.checked_sub(1).and_then(|_| self.committed.get(position(entry.index)));
+        let known = known.map(|known| known.id);
+        ensure!(
+            known == Some(entry),
+            "state-machine safety",
+            "n{id} takes {entry} for committed ({how}), but at that index it is {known:?}"
+        );
+        Ok(())
+    }
+
+    /// Leaders of later terms have what is committed, also if they were elected before it was.
+    pub(super) fn check_leader(&self, id: NodeId, node: &Node) -> Result<(), Violation> {
+        let Some(last) = self.committed.last().map(|entry| entry.id) else { return Ok(()) };
+        let lacks = node.role() == Role::Leader
+            && node.term() > last.term
+            && !node.log().holds(last)
+            && node.log().base().index <= last.index;
+        ensure!(
+            !lacks,
+            "leader completeness",
+            "n{id}, leader of term {}, lacks {last}, which was committed after its election",
+            node.term()
+        );
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Arc<Entry>) -> Result<(), Violation> {
+        self.committed.push(Arc::clone(entry));
+        let index = entry.id.index;
+        match &entry.payload {
+            Payload::Noop => {}
+            Payload::Configuration(config) => self.configs.push((index, Arc::clone(config))),
+            Payload::Command(command) => {
+                let key = command.op.key();
+                let before = self.reference.get(key).map(str::to_owned);
+                let written = self.reference.apply(index, command);
+                let value = self.reference.get(key).map(str::to_owned);
+                if before != value {
+                    self.on_effect(&command.request, &command.op, before.as_deref())?;
+                    self.values.entry(key.to_owned()).or_default().push((index, value));
+                }
+                if !matches!(written.result, Err(Refusal::Expired)) {
+                    self.answers.entry(command.request.clone()).or_insert(written);
+                }
+            }
+        }
+        self.hashes.push(self.reference.state_hash());
+        Ok(())
+    }
+
+    /// Exactly-once: no request changes the state twice, and no token is appended twice.
+    fn on_effect(
+        &mut self,
+        request: &RequestId,
+        op: &Op,
+        before: Option<&str>,
+    ) -> Result<(), Violation> {
+        let first = self.effective.insert(request.clone());
+        ensure!(first, "exactly once", "{request} takes effect a second time");
+        if let (Op::Append { key, value }, Some(before)) = (op, before) {
+            let again = before.contains(value.as_str());
+            ensure!(!again, "exactly once", "{value} is appended to {key} a second time");
+        }
+        Ok(())
+    }
+
+    /// A node takes a snapshot, or starts from one: it is the state at its index.
+    pub(super) fn on_snapshot(&self, id: NodeId, snapshot: &Snapshot) -> Result<(), Violation> {
+        self.check_committed(id, snapshot.last, "snapshot")?;
+        let at = usize::try_from(snapshot.last.index).unwrap_or(usize::MAX);
+        ensure!(
+            self.hashes.get(at) == Some(&snapshot.state.hash()),
+            "snapshots are the state",
+            "n{id}: that at {} is another",
+            snapshot.last
+        );
+        let count = self.configs.partition_point(|(index, _)| *index <= snapshot.last.index);
+        let (index, config) = &self.configs[count - 1];
+        ensure!(
+            (*index, config) == (snapshot.config_index, &snapshot.config),
+            "snapshots hold the configuration",
+            "n{id}: at {} rules {:?} of {index}, and in the snapshot {:?} of {}",
+            snapshot.last,
+            config,
+            snapshot.config,
+            snapshot.config_index
+        );
+        Ok(())
+    }
+}
+
+/// Where the thing with this number, from 1, stands in a vector of all of them.
+fn position(number: u64) -> usize {
+    usize::try_from(number - 1).expect("memory is smaller")
+}
