@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use raft_core::effects::Record;
-use raft_core::types::{Index, NodeId, Term};
+use raft_core::types::{EntryId, Index, NodeId, Term};
 use serde::{Deserialize, Serialize};
 
 use super::entry::ENTRY_START;
@@ -39,6 +39,9 @@ pub struct SegmentStart {
     /// Index that the next entry gets.
     #[serde(deserialize_with = "positive")]
     pub next: Index,
+    /// Term of the entry before that; 0 if there is none. The log may come to begin here.
+    #[serde(deserialize_with = "count")]
+    pub last_term: Term,
     /// The current term.
     #[serde(deserialize_with = "count")]
     pub term: Term,
@@ -55,6 +58,9 @@ pub fn encode_record(record: &Record, out: &mut Vec<u8>) {
             write_json(out, &RareLine::HardState { term: *term, vote: *vote });
         }
         Record::Truncate { from } => write_json(out, &RareLine::Truncate(*from)),
+        Record::Snapshot { last: EntryId { index, term } } => {
+            write_json(out, &RareLine::Snapshot { index: *index, term: *term });
+        }
     });
 }
 
@@ -72,6 +78,9 @@ pub fn decode_log_line(line: &[u8]) -> Result<LogLine, Error> {
     Ok(match serde_json::from_str(text).map_err(Error::Json)? {
         RareLine::HardState { term, vote } => LogLine::Record(Record::HardState { term, vote }),
         RareLine::Truncate(from) => LogLine::Record(Record::Truncate { from }),
+        RareLine::Snapshot { index, term } => {
+            LogLine::Record(Record::Snapshot { last: EntryId { term, index } })
+        }
         RareLine::Segment(start) => LogLine::Segment(start),
     })
 }
@@ -91,5 +100,11 @@ enum RareLine {
         vote: Option<NodeId>,
     },
     Truncate(#[serde(deserialize_with = "positive")] Index),
+    Snapshot {
+        #[serde(deserialize_with = "positive")]
+        index: Index,
+        #[serde(deserialize_with = "positive")]
+        term: Term,
+    },
     Segment(SegmentStart),
 }

@@ -76,6 +76,7 @@ fn segment_start_round_trips() {
         node: 3,
         previous_bytes: 4096,
         next: 18,
+        last_term: 3,
         term: 4,
         vote: Some(1),
     };

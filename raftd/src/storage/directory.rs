@@ -1,31 +1,12 @@
-//! The data directory: whose it is, who has it, and how files appear in it.
+//! The data directory: where things are, how files appear in it, and who has it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use raft_core::types::NodeId;
-use serde::{Deserialize, Serialize};
 
-use super::segment::SegmentFile;
-use super::sequence::Position;
-use super::walk::Walk;
 use super::{Error, Identity};
-use crate::codec::{self, LogLine, SegmentStart};
-
-/// The only format there is.
-const FORMAT: u32 = 1;
-
-/// `node.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NodeFile {
-    format: u32,
-    cluster: String,
-    node: NodeId,
-    /// How many segments there are at least, so that a missing newest one is noticed.
-    segments: u64,
-}
 
 /// A data directory and its owner.
 #[derive(Clone, Debug)]
@@ -39,174 +20,101 @@ impl Directory {
         Directory { root: root.to_owned(), identity: identity.clone() }
     }
 
-    /// A directory as it is, whoever owns it.
-    pub(super) fn inspect(root: &Path) -> Result<Directory, Error> {
-        let path = root.join("node.json");
-        if let Some(NodeFile { cluster, node, .. }) = read_node_file(&path)? {
-            return Ok(Directory::new(root, &Identity { cluster, node }));
-        }
-        let nobody = Identity { cluster: String::new(), node: 0 };
-        if Directory::new(root, &nobody).list_segments()?.is_empty() {
-            return Err(Error::NoData { dir: root.to_owned() });
-        }
-        Err(Error::MissingIdentity { path })
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    fn node_path(&self) -> PathBuf {
+    pub(super) fn node_path(&self) -> PathBuf {
         self.root.join("node.json")
     }
 
-    fn log_dir(&self) -> PathBuf {
+    pub(super) fn log_dir(&self) -> PathBuf {
         self.root.join("log")
     }
 
-    /// The directory's segments, all of which are there. A directory that was never used is made ready first.
-    pub(super) fn open(&self) -> Result<Vec<SegmentFile>, Error> {
-        let node_path = self.node_path();
-        match read_node_file(&node_path)? {
-            Some(found) => self.check_owner(&node_path, found)?,
-            None if self.is_unused()? => {
-                create_dir(&self.log_dir())?;
-                self.create_segment(1, 0, Position { next: 1, term: 0, vote: None })?;
-            }
-            None => return Err(Error::MissingIdentity { path: node_path }),
-        }
-        self.segments()
+    pub(super) fn snapshot_dir(&self) -> PathBuf {
+        self.root.join("snapshot")
     }
 
-    /// All segments, if none is missing.
-    pub(super) fn segments(&self) -> Result<Vec<SegmentFile>, Error> {
-        let least = read_node_file(&self.node_path())?.map_or(1, |file| file.segments);
-        let log_dir = self.log_dir();
-        let found = self.list_segments()?;
-        let mut expected = 1;
-        for segment in &found {
-            if segment.number != expected {
-                return Err(Error::MissingSegment {
-                    path: SegmentFile::new(&log_dir, expected).path,
-                });
-            }
-            expected += 1;
-        }
-        if expected <= least {
-            return Err(Error::MissingSegment { path: SegmentFile::new(&log_dir, expected).path });
-        }
+    /// Where damaged files are moved.
+    pub(super) fn aside(&self, number: u64) -> PathBuf {
+        self.root.join(format!("damaged-{number}"))
+    }
+
+    /// The directories of damaged files that there are, by number.
+    pub(super) fn asides(&self) -> Result<Vec<(u64, PathBuf)>, Error> {
+        let number = |name: &str| name.strip_prefix("damaged-").and_then(|n| n.parse().ok());
+        let mut found: Vec<(u64, PathBuf)> = list(&self.root)?
+            .into_iter()
+            .filter_map(|name| Some((number(&name)?, self.root.join(&name))))
+            .collect();
+        found.sort();
         Ok(found)
-    }
-
-    /// Creates a segment that holds its first line, durably, and remembers that there is one. Doing it again is
-    /// harmless as long as nothing was written to it.
-    pub(super) fn create_segment(
-        &self,
-        number: u64,
-        previous_bytes: u64,
-        at: Position,
-    ) -> Result<(File, PathBuf, u64), Error> {
-        let Identity { cluster, node } = self.identity.clone();
-        let Position { next, term, vote } = at;
-        let start = SegmentStart { number, cluster, node, previous_bytes, next, term, vote };
-        let mut content = Vec::new();
-        codec::encode_segment_start(&start, &mut content);
-        content.push(b'\n');
-        let path = SegmentFile::new(&self.log_dir(), number).path;
-        publish(&path, &content)?;
-        self.publish_node_file(number)?;
-        let bytes = u64::try_from(content.len()).expect("lengths fit 64 bits");
-        Ok((open_segment(&path)?, path, bytes))
-    }
-
-    /// Makes `node.json` say how many segments there are, unless it does.
-    pub(super) fn publish_node_file(&self, segments: u64) -> Result<(), Error> {
-        let path = self.node_path();
-        if read_node_file(&path)?.is_some_and(|file| file.segments == segments) {
-            return Ok(());
-        }
-        let Identity { cluster, node } = self.identity.clone();
-        let file = NodeFile { format: FORMAT, cluster, node, segments };
-        let mut content = serde_json::to_vec(&file).expect("memory takes everything");
-        content.push(b'\n');
-        publish(&path, &content)
     }
 
     /// Makes what is visible in the directory durable: an earlier process may have died before it could.
     pub(super) fn sync(&self) -> Result<(), Error> {
         sync_dir(&self.log_dir())?;
+        sync_dir(&self.snapshot_dir())?;
         sync_dir(&self.root)
     }
 
-    fn check_owner(&self, path: &Path, found: NodeFile) -> Result<(), Error> {
-        let path = path.to_owned();
-        let Identity { cluster, node } = self.identity.clone();
-        if found.cluster != cluster {
-            return Err(Error::OtherCluster { path, found: found.cluster, expected: cluster });
+    /// What earlier processes began to write and did not finish.
+    pub(super) fn unfinished(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut found = Vec::new();
+        for dir in [self.root.clone(), self.log_dir(), self.snapshot_dir()] {
+            let paths = list(&dir)?.into_iter().map(|name| dir.join(name));
+            found.extend(
+                paths.filter(|path| {
+                    path.extension().is_some_and(|end| end == "tmp" || end == "part")
+                }),
+            );
         }
-        if found.node != node {
-            return Err(Error::OtherNode { path, found: found.node, expected: node });
+        Ok(found)
+    }
+
+    /// Refuses what states another owner.
+    pub(super) fn check_owner(
+        &self,
+        path: &Path,
+        cluster: &str,
+        node: NodeId,
+    ) -> Result<(), Error> {
+        let path = path.to_owned();
+        let expected = &self.identity;
+        if cluster != expected.cluster {
+            let (found, expected) = (cluster.to_owned(), expected.cluster.clone());
+            return Err(Error::OtherCluster { path, found, expected });
+        }
+        if node != expected.node {
+            return Err(Error::OtherNode { path, found: node, expected: expected.node });
         }
         Ok(())
     }
-
-    /// Whether nothing was ever recorded here: there is no log, or one that a process had only begun to set up (its
-    /// first segment comes before `node.json`, and without that nothing is ever written to it).
-    fn is_unused(&self) -> Result<bool, Error> {
-        let segments = self.list_segments()?;
-        match segments.as_slice() {
-            [] => Ok(true),
-            [first] if first.number == 1 => {
-                let mut walk = Walk::new(segments, self.identity.clone());
-                let started = matches!(walk.next(), Ok(Some(LogLine::Segment(_))));
-                Ok(started && matches!(walk.next(), Ok(None)) && walk.tail().torn.is_none())
-            }
-            _ => Ok(false),
-        }
-    }
-
-    fn list_segments(&self) -> Result<Vec<SegmentFile>, Error> {
-        let dir = self.log_dir();
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(Error::io("read", &dir, e)),
-        };
-        let mut segments = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(|e| Error::io("read", &dir, e))?.file_name();
-            segments.extend(name.to_str().and_then(|name| SegmentFile::parse(&dir, name)));
-        }
-        segments.sort();
-        Ok(segments)
-    }
 }
 
-fn read_node_file(path: &Path) -> Result<Option<NodeFile>, Error> {
-    /// What every version's file has.
-    #[derive(Deserialize)]
-    struct AnyFormat {
-        format: u32,
-    }
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io("read", path, e)),
+/// Names in a directory, in order; none if it does not exist. What is not UTF-8 is none of our business.
+pub(super) fn list(dir: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("read", dir, e)),
     };
-    let bad = |source| Error::BadIdentity { path: path.to_owned(), source };
-    let AnyFormat { format: found } = serde_json::from_slice(&text).map_err(bad)?;
-    if found != FORMAT {
-        return Err(Error::OtherFormat { path: path.to_owned(), found, known: FORMAT });
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| Error::io("read", dir, e))?.file_name();
+        names.extend(name.into_string());
     }
-    serde_json::from_slice(&text).map(Some).map_err(bad)
-}
-
-pub(super) fn open_segment(path: &Path) -> Result<File, Error> {
-    OpenOptions::new().read(true).write(true).open(path).map_err(|e| Error::io("open", path, e))
+    names.sort();
+    Ok(names)
 }
 
 /// Makes a file appear with its whole content or not at all, durably.
-fn publish(path: &Path, content: &[u8]) -> Result<(), Error> {
+pub(super) fn publish(path: &Path, content: &[u8]) -> Result<(), Error> {
     let temporary = path.with_extension("tmp");
     let written = (|| {
         let mut file = File::create(&temporary).map_err(|e| Error::io("create", &temporary, e))?;
@@ -216,32 +124,61 @@ fn publish(path: &Path, content: &[u8]) -> Result<(), Error> {
     })();
     if written.is_err() {
         // It takes room, and may be why there is none. Should it stay, the next attempt overwrites it.
-        let removed = fs::remove_file(&temporary);
-        tracing::debug!(path = %temporary.display(), ?removed, "gave up a file");
+        remove_unneeded(&temporary);
     }
     written?;
     sync_dir(path.parent().expect("published files are in directories"))
 }
 
+/// Removes a file that means nothing any more. If that fails, it goes on meaning nothing, and the next start tries again.
+pub(super) fn remove_unneeded(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a file that is not needed any more");
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
 /// Creates a directory and its missing ancestors, durably.
+///
+/// What exists already may have been created by a process that died before it could make that durable, so the entry of
+/// the directory, or of its last ancestor that exists, is made durable in any case.
 pub(super) fn create_dir(dir: &Path) -> Result<(), Error> {
-    let missing: Vec<&Path> =
-        dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
-    for dir in missing.into_iter().rev() {
+    let ancestors = || dir.ancestors().filter(|dir| !dir.as_os_str().is_empty());
+    let mut missing: Vec<&Path> = ancestors().take_while(|dir| !dir.exists()).collect();
+    if let Some(existing) = ancestors().nth(missing.len()) {
+        match sync_dir(parent(existing)) {
+            // Then it was not us who created anything there.
+            Err(Error::Io { operation: "open", source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    missing.reverse();
+    for dir in missing {
         match fs::create_dir(dir) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(Error::io("create", dir, e));
             }
             Ok(()) | Err(_) => {}
         }
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync_dir(parent.unwrap_or(Path::new(".")))?;
+        sync_dir(parent(dir))?;
     }
     Ok(())
 }
 
-fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::sync(dir, e))
+fn parent(dir: &Path) -> &Path {
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => dir,
+    }
+}
+
+pub(super) fn sync_dir(path: &Path) -> Result<(), Error> {
+    let dir = File::open(path).map_err(|e| Error::io("open", path, e))?;
+    dir.sync_all().map_err(|e| Error::sync(path, e))
 }
 
 /// Held while a process uses a data directory; the kernel drops it when the process ends, however it ends.

@@ -3,28 +3,32 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use raft_core::effects::Write;
+use raft_core::effects::{Record, Write};
+use raft_core::types::Index;
 
-use super::directory::{Directory, Lock, open_segment};
+use super::directory::{Directory, Lock, remove_unneeded};
+use super::segment::{Counters, SegmentFile, Segments, create_segment, open_segment};
 use super::sequence::{Position, Sequence};
-use super::walk::Tail;
+use super::walk::{Beginnings, Tail, Walk};
 use super::{Error, Options};
 use crate::codec;
 
 /// A buffer that a rare large batch has made larger than this is given back.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
-/// The log, open for appending. Holds the directory's lock until it is dropped.
+/// The log, open for appending.
 #[derive(Debug)]
 pub struct LogFile {
     directory: Directory,
-    _lock: Lock,
+    _lock: Arc<Lock>,
     options: Options,
     /// The newest segment.
     file: File,
     path: PathBuf,
-    number: u64,
+    /// As in the file of that name.
+    counters: Counters,
     /// Up to here the segment holds durable batches.
     end: u64,
     /// The segment's length: from `end` on it is padding.
@@ -37,35 +41,49 @@ pub struct LogFile {
     sequence: Sequence,
     /// What the durable records lead to.
     durable: Position,
+    /// Where the log may come to begin.
+    beginnings: Beginnings,
+    /// The first index that a record in the buffer declares void.
+    buffered_void: Index,
 }
 
 impl LogFile {
-    /// Goes on where the log ends, after cutting what is torn.
+    /// Goes on where the log ends, as `walk` found it: after cutting what is torn.
     pub(super) fn adopt(
         directory: Directory,
-        lock: Lock,
+        lock: Arc<Lock>,
         options: Options,
-        tail: &Tail,
-        sequence: Sequence,
+        segments: &Segments,
+        walk: &Walk,
     ) -> Result<LogFile, Error> {
+        let tail = walk.tail();
+        let sequence = walk.sequence().clone();
         let file = open_segment(&tail.path)?;
-        let end = readopt(&file, tail)?;
+        let end = readopt(&file, &tail)?;
         // First what an earlier process left visible, then what counts it.
         directory.sync()?;
-        directory.publish_node_file(tail.number)?;
+        let counters = Counters { newest: tail.number, ..segments.counters };
+        if counters != segments.counters {
+            counters.publish(&directory)?;
+        }
+        for purged in &segments.purged {
+            remove_unneeded(&purged.path);
+        }
         Ok(LogFile {
             directory,
             _lock: lock,
             options,
             file,
-            path: tail.path.clone(),
-            number: tail.number,
+            path: tail.path,
+            counters,
             end,
             length: end,
             buffer: Vec::new(),
             records: 0,
             durable: sequence.position(),
             sequence,
+            beginnings: walk.beginnings().clone(),
+            buffered_void: Index::MAX,
         })
     }
 
@@ -77,6 +95,10 @@ impl LogFile {
             if let Err(fault) = self.sequence.accept(record) {
                 panic!("write {} cannot be recorded: {fault}", write.seq);
             }
+            if let Record::Truncate { from } = record {
+                self.buffered_void = self.buffered_void.min(*from);
+            }
+            self.beginnings.note(record);
             codec::encode_record(record, &mut self.buffer);
             self.records += 1;
         }
@@ -122,8 +144,30 @@ impl LogFile {
         self.end = end;
         self.durable = self.sequence.position();
         self.records = 0;
+        self.buffered_void = Index::MAX;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
+        Ok(())
+    }
+
+    /// Removes the segments that are not needed for entries from `index` on. Those before are in a durable snapshot, so
+    /// it does not matter which records are durable meanwhile.
+    ///
+    /// From the moment that `segments.json` says so, the others count for nothing: they may go in any order.
+    ///
+    /// After [`Error::DiskFull`] nothing has changed, and it may be tried again. Any other error is final.
+    pub fn purge(&mut self, index: Index) -> Result<(), Error> {
+        let Counters { first, newest } = self.counters;
+        let Some(begin) = self.beginnings.before(index).filter(|begin| *begin > first) else {
+            return Ok(());
+        };
+        let counters = Counters { first: begin, newest };
+        counters.publish(&self.directory)?;
+        self.counters = counters;
+        self.beginnings.purge(begin);
+        for number in first..begin {
+            remove_unneeded(&SegmentFile::new(&self.directory.log_dir(), number).path);
+        }
         Ok(())
     }
 
@@ -154,9 +198,14 @@ impl LogFile {
     fn begin_segment(&mut self) -> Result<(), Error> {
         self.trim()?;
         self.file.sync_all().map_err(|e| Error::sync(&self.path, e))?;
-        let number = self.number + 1;
-        let (file, path, bytes) = self.directory.create_segment(number, self.end, self.durable)?;
-        (self.file, self.path, self.number) = (file, path, number);
+        let counters = Counters { newest: self.counters.newest + 1, ..self.counters };
+        let (file, path, bytes) =
+            create_segment(&self.directory, counters, self.end, self.durable)?;
+        // The buffer's records come after this line.
+        if self.durable.next <= self.buffered_void {
+            self.beginnings.push(counters.newest, self.durable.next);
+        }
+        (self.file, self.path, self.counters) = (file, path, counters);
         (self.end, self.length) = (bytes, bytes);
         Ok(())
     }
@@ -194,7 +243,14 @@ mod tests {
 
     use raft_core::effects::{Record, Write};
 
-    use super::super::{Error, Identity, Writer, WriterEvent, open};
+    use super::super::{Error, Founding, Identity, Writer, WriterEvent, open};
+    use super::LogFile;
+
+    fn open_log(dir: &Path) -> LogFile {
+        let identity = Identity { cluster: "demo".into(), node: 1 };
+        let founding = Founding { founders: [1].into(), has_peers: false };
+        open(dir, &identity, &founding).unwrap().log
+    }
 
     fn hard_state(seq: u64) -> Write {
         let record = Record::HardState { term: seq, vote: None };
@@ -205,8 +261,7 @@ mod tests {
     #[test]
     fn writer_whose_fsync_fails_says_so_once_and_acknowledges_nothing_more() {
         let dir = tempfile::TempDir::new().unwrap();
-        let identity = Identity { cluster: "demo".into(), node: 1 };
-        let mut log = open(dir.path(), &identity).unwrap().log;
+        let mut log = open_log(dir.path());
         let null = Path::new("/dev/null");
         log.file = OpenOptions::new().read(true).write(true).open(null).unwrap();
         log.path = null.to_owned();
@@ -228,8 +283,7 @@ mod tests {
     #[test]
     fn log_refuses_to_write_what_it_would_not_read() {
         let dir = tempfile::TempDir::new().unwrap();
-        let identity = Identity { cluster: "demo".into(), node: 1 };
-        let mut log = open(dir.path(), &identity).unwrap().log;
+        let mut log = open_log(dir.path());
         log.append(&hard_state(2));
         let append = AssertUnwindSafe(|| log.append(&hard_state(1)));
         let panic = catch_unwind(append).unwrap_err();

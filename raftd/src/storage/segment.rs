@@ -1,10 +1,15 @@
-//! One file of the log: its name, its first line, and reading it line by line.
+//! The files of the log: their names, which of them there must be, and reading one line by line.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use serde::{Deserialize, Serialize};
+
+use super::directory::{Directory, list, publish};
+use super::sequence::Position;
+use super::{Damage, Error, Identity, sealed};
+use crate::codec::{self, SegmentStart};
 
 /// Enough to keep a disk busy; more gains nothing.
 const READ_BYTES: usize = 1 << 20;
@@ -27,6 +32,96 @@ impl SegmentFile {
         let is_number = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
         is_number.then(|| Some(SegmentFile::new(log_dir, digits.parse().ok()?))).flatten()
     }
+
+    /// All there are, by number.
+    pub(super) fn list(log_dir: &Path) -> Result<Vec<SegmentFile>, Error> {
+        let names = list(log_dir)?;
+        Ok(names.iter().filter_map(|name| SegmentFile::parse(log_dir, name)).collect())
+    }
+}
+
+/// `segments.json`: which segments there must be, so that one that is gone is noticed. Its owner is whoever owns the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Counters {
+    /// The first one that counts. Those before are what an interrupted purge left behind.
+    pub(super) first: u64,
+    /// The newest one that is known of. There may be one more: it appears first, and is counted then.
+    pub(super) newest: u64,
+}
+
+impl Counters {
+    fn path(directory: &Directory) -> PathBuf {
+        directory.log_dir().join("segments.json")
+    }
+
+    pub(super) fn read(directory: &Directory) -> Result<Counters, Error> {
+        let path = Counters::path(directory);
+        sealed::read(&path)?.ok_or(Error::Damaged(Damage::Missing { path }))
+    }
+
+    pub(super) fn publish(self, directory: &Directory) -> Result<(), Error> {
+        publish(&Counters::path(directory), sealed::seal(&self).as_bytes())
+    }
+}
+
+/// The segments of a directory.
+#[derive(Debug)]
+pub(super) struct Segments {
+    /// Those that count; none is missing.
+    pub(super) live: Vec<SegmentFile>,
+    /// Those that do not count any more.
+    pub(super) purged: Vec<SegmentFile>,
+    pub(super) counters: Counters,
+}
+
+impl Segments {
+    pub(super) fn find(directory: &Directory) -> Result<Segments, Error> {
+        let counters = Counters::read(directory)?;
+        let log_dir = directory.log_dir();
+        let (purged, live): (Vec<_>, Vec<_>) =
+            SegmentFile::list(&log_dir)?.into_iter().partition(|file| file.number < counters.first);
+        let missing = |number| {
+            Err(Error::Damaged(Damage::Missing { path: SegmentFile::new(&log_dir, number).path }))
+        };
+        let mut expected = counters.first;
+        for segment in &live {
+            if segment.number != expected {
+                return missing(expected);
+            }
+            expected += 1;
+        }
+        if expected <= counters.newest {
+            return missing(expected);
+        }
+        Ok(Segments { live, purged, counters })
+    }
+}
+
+/// Creates a segment that holds its first line, durably, and remembers that there is one. Doing it again is harmless as
+/// long as nothing was written to it.
+pub(super) fn create_segment(
+    directory: &Directory,
+    counters: Counters,
+    previous_bytes: u64,
+    at: Position,
+) -> Result<(File, PathBuf, u64), Error> {
+    let Identity { cluster, node } = directory.identity().clone();
+    let Position { next, last_term, term, vote } = at;
+    let number = counters.newest;
+    let start = SegmentStart { number, cluster, node, previous_bytes, next, last_term, term, vote };
+    let mut content = Vec::new();
+    codec::encode_segment_start(&start, &mut content);
+    content.push(b'\n');
+    let path = SegmentFile::new(&directory.log_dir(), number).path;
+    publish(&path, &content)?;
+    counters.publish(directory)?;
+    let bytes = u64::try_from(content.len()).expect("lengths fit 64 bits");
+    Ok((open_segment(&path)?, path, bytes))
+}
+
+pub(super) fn open_segment(path: &Path) -> Result<File, Error> {
+    OpenOptions::new().read(true).write(true).open(path).map_err(|e| Error::io("open", path, e))
 }
 
 /// Reads a file's lines, knowing where it is.

@@ -10,6 +10,8 @@ use raft_core::types::{EntryId, Index, NodeId, Term};
 pub struct Position {
     /// Index that the next entry gets.
     pub next: Index,
+    /// Term of the entry before that; 0 if there is none.
+    pub last_term: Term,
     /// The current term.
     pub term: Term,
     /// The vote in that term.
@@ -18,7 +20,8 @@ pub struct Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "index {} in term {}", self.next, self.term)?;
+        let Position { next, last_term, term, .. } = self;
+        write!(f, "index {next} (after an entry of term {last_term}) in term {term}")?;
         self.vote.map_or(Ok(()), |vote| write!(f, " with a vote for node {vote}"))
     }
 }
@@ -45,12 +48,22 @@ pub enum SequenceFault {
         found: Option<NodeId>,
     },
     /// Nothing stands there that could become void.
-    #[error("entries from {from} on are declared void, but the last one is {last}")]
+    #[error("entries from {from} on are declared void, but those that stand are {first} to {last}")]
     TruncateBeyond {
         /// First void index.
         from: Index,
-        /// Last index there is.
+        /// First index there is.
+        first: Index,
+        /// Last index there is; `first - 1`: there is none.
         last: Index,
+    },
+    /// A node adopts a term before it lets a snapshot of the term replace its log.
+    #[error("snapshot {found} is of a term above the current one, {term}")]
+    SnapshotAhead {
+        /// The current term.
+        term: Term,
+        /// The last entry in the snapshot.
+        found: EntryId,
     },
     /// Entries have no gaps (Thesis §3.5).
     #[error("entry {found} stands where the entry with index {expected} belongs")]
@@ -87,18 +100,29 @@ fn vote_name(vote: Option<NodeId>) -> String {
 pub(super) struct Sequence {
     term: Term,
     vote: Option<NodeId>,
+    /// The entry before the first.
+    base: EntryId,
     last: Index,
     /// First index and term of each run of entries of one term.
     runs: Vec<(Index, Term)>,
 }
 
 impl Sequence {
+    /// What a log has to go on from that begins here; `None` if no log can.
+    pub(super) fn starting(at: Position) -> Option<Sequence> {
+        let Position { next, last_term, term, vote } = at;
+        let base = EntryId { term: last_term, index: next.checked_sub(1)? };
+        let can_be = (base.index == 0) == (base.term == 0) && last_term <= term;
+        can_be.then(|| Sequence { term, vote, base, last: base.index, runs: Vec::new() })
+    }
+
     /// Takes the next record, if it may follow.
     pub(super) fn accept(&mut self, record: &Record) -> Result<(), SequenceFault> {
         match record {
             Record::HardState { term, vote } => self.accept_hard_state(*term, *vote),
             Record::Truncate { from } => self.accept_truncate(*from),
             Record::Entry(entry) => self.accept_entry(entry.id),
+            Record::Snapshot { last } => self.accept_snapshot(*last),
         }
     }
 
@@ -117,8 +141,9 @@ impl Sequence {
     }
 
     fn accept_truncate(&mut self, from: Index) -> Result<(), SequenceFault> {
-        if !(1..=self.last).contains(&from) {
-            return Err(SequenceFault::TruncateBeyond { from, last: self.last });
+        let (first, last) = (self.base.index + 1, self.last);
+        if !(first..=last).contains(&from) {
+            return Err(SequenceFault::TruncateBeyond { from, first, last });
         }
         self.last = from - 1;
         while self.runs.last().is_some_and(|&(first, _)| first >= from) {
@@ -145,14 +170,29 @@ impl Sequence {
         Ok(())
     }
 
-    /// The last entry that is not void.
+    fn accept_snapshot(&mut self, last: EntryId) -> Result<(), SequenceFault> {
+        if last.term > self.term {
+            return Err(SequenceFault::SnapshotAhead { term: self.term, found: last });
+        }
+        (self.base, self.last) = (last, last.index);
+        self.runs.clear();
+        Ok(())
+    }
+
+    /// The entry before the first one that is not void.
+    pub(super) fn base(&self) -> EntryId {
+        self.base
+    }
+
+    /// The last entry that is not void, or the base.
     pub(super) fn last(&self) -> EntryId {
-        let term = self.runs.last().map_or(0, |&(_, term)| term);
+        let term = self.runs.last().map_or(self.base.term, |&(_, term)| term);
         EntryId { term, index: self.last }
     }
 
     pub(super) fn position(&self) -> Position {
-        Position { next: self.last + 1, term: self.term, vote: self.vote }
+        let EntryId { term: last_term, index } = self.last();
+        Position { next: index + 1, last_term, term: self.term, vote: self.vote }
     }
 }
 
@@ -203,7 +243,8 @@ mod tests {
             sequence.accept(record).unwrap();
         }
         assert_eq!(sequence.last(), EntryId { term: 2, index: 2 });
-        assert_eq!(sequence.position(), Position { next: 3, term: 3, vote: None });
+        let expected = Position { next: 3, last_term: 2, term: 3, vote: None };
+        assert_eq!(sequence.position(), expected);
     }
 
     #[test]
@@ -223,7 +264,7 @@ mod tests {
         );
         assert_eq!(
             refusal(&[hard_state(1, None), entry(1, 1), Record::Truncate { from: 2 }]),
-            SequenceFault::TruncateBeyond { from: 2, last: 1 }
+            SequenceFault::TruncateBeyond { from: 2, first: 1, last: 1 }
         );
         assert_eq!(
             refusal(&[hard_state(1, None), entry(2, 1)]),
@@ -241,5 +282,48 @@ mod tests {
             refusal(&[hard_state(1, None), entry(1, 2)]),
             SequenceFault::EntryAhead { term: 1, found: id(1, 2) }
         );
+    }
+    #[test]
+    fn sequence_goes_on_after_a_snapshot() {
+        let id = |index, term| EntryId { term, index };
+        let snapshot = |index, term| Record::Snapshot { last: id(index, term) };
+        let mut sequence = Sequence::default();
+        for record in [hard_state(1, None), entry(1, 1), hard_state(4, None), snapshot(9, 3)] {
+            sequence.accept(&record).unwrap();
+        }
+        assert_eq!((sequence.base(), sequence.last()), (id(9, 3), id(9, 3)));
+        sequence.accept(&entry(10, 3)).unwrap();
+        // Back, too: what stood there was never committed.
+        sequence.accept(&snapshot(5, 4)).unwrap();
+        let expected = Position { next: 6, last_term: 4, term: 4, vote: None };
+        assert_eq!(sequence.position(), expected);
+
+        assert_eq!(
+            refusal(&[hard_state(2, None), snapshot(9, 3)]),
+            SequenceFault::SnapshotAhead { term: 2, found: id(9, 3) }
+        );
+        assert_eq!(
+            refusal(&[hard_state(4, None), snapshot(9, 3), entry(11, 3)]),
+            SequenceFault::Gap { expected: 10, found: id(11, 3) }
+        );
+        assert_eq!(
+            refusal(&[hard_state(4, None), snapshot(9, 3), entry(10, 2)]),
+            SequenceFault::EntryTermFalls { last: id(9, 3), found: id(10, 2) }
+        );
+        assert_eq!(
+            refusal(&[hard_state(4, None), snapshot(9, 3), Record::Truncate { from: 9 }]),
+            SequenceFault::TruncateBeyond { from: 9, first: 10, last: 9 }
+        );
+    }
+
+    #[test]
+    fn sequence_may_start_wherever_a_log_can() {
+        let at = |next, last_term, term| Position { next, last_term, term, vote: None };
+        for position in [at(1, 0, 0), at(1, 0, 5), at(7, 2, 2), at(7, 2, 3)] {
+            assert_eq!(Sequence::starting(position).unwrap().position(), position);
+        }
+        for position in [at(0, 0, 0), at(1, 1, 1), at(7, 0, 1), at(7, 2, 1)] {
+            assert!(Sequence::starting(position).is_none(), "{position}");
+        }
     }
 }

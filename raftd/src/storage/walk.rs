@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use raft_core::effects::Record;
+use raft_core::types::Index;
+
 use super::segment::{Lines, SegmentFile};
 use super::sequence::{Position, Sequence};
-use super::{Damage, Error, Fault, Identity, Torn, tail};
+use super::{Error, Fault, Identity, Torn, tail};
 use crate::codec::{self, LogLine, SegmentStart};
 
 /// Goes through the lines of a log. Changes nothing.
@@ -14,9 +17,10 @@ pub(super) struct Walk {
     /// Those still to be read.
     segments: std::vec::IntoIter<SegmentFile>,
     current: Option<Reader>,
-    /// Length of the segment before the current one.
-    previous_bytes: u64,
+    /// Length of the segment before the current one; `None`: it is purged.
+    previous_bytes: Option<u64>,
     sequence: Sequence,
+    beginnings: Beginnings,
 }
 
 /// The end of the intact part of the newest segment.
@@ -35,14 +39,16 @@ pub(super) struct Tail {
 }
 
 impl Walk {
-    /// `segments` without gaps, from the first; at least one.
+    /// `segments` without gaps; at least one.
     pub(super) fn new(segments: Vec<SegmentFile>, identity: Identity) -> Walk {
+        let is_whole = segments.first().is_some_and(|first| first.number == 1);
         Walk {
             identity,
             segments: segments.into_iter(),
             current: None,
-            previous_bytes: 0,
+            previous_bytes: is_whole.then_some(0),
             sequence: Sequence::default(),
+            beginnings: Beginnings::default(),
         }
     }
 
@@ -54,7 +60,7 @@ impl Walk {
                     self.check(&line)?;
                     return Ok(Some(line));
                 }
-                self.previous_bytes = reader.lines.end();
+                self.previous_bytes = Some(reader.lines.end());
             }
             let Some(file) = self.segments.next() else { return Ok(None) };
             self.current = Some(Reader::open(file, self.segments.len() == 0)?);
@@ -71,6 +77,11 @@ impl Walk {
         &self.sequence
     }
 
+    /// Where the log may come to begin, as far as it was read.
+    pub(super) fn beginnings(&self) -> &Beginnings {
+        &self.beginnings
+    }
+
     /// The end of the segment that is being read; of the log, after [`Walk::next`] gave `None`.
     pub(super) fn tail(&self) -> Tail {
         self.current.as_ref().map(|reader| reader.tail.clone()).unwrap_or_default()
@@ -79,40 +90,82 @@ impl Walk {
     fn check(&mut self, line: &LogLine) -> Result<(), Error> {
         let reader = self.current.as_ref().expect("the line was read from it");
         let is_first = reader.lines.number == 1;
-        let checked = match line {
-            LogLine::Segment(start) if is_first => self.check_start(start, reader.file.number),
-            LogLine::Segment(_) => Err(Fault::StartInside),
-            LogLine::Record(_) if is_first => Err(Fault::NotAStart),
-            LogLine::Record(record) => {
-                return self
-                    .sequence
-                    .accept(record)
-                    .map_err(|fault| reader.damage(Fault::Sequence(fault)));
+        let place = |fault| reader.damage(fault);
+        match line {
+            LogLine::Segment(start) if is_first => {
+                let (sequence, at) = self.check_start(start, reader.file.number).map_err(place)?;
+                self.beginnings.push(start.number, at.next);
+                self.sequence = sequence;
             }
-        };
-        checked.map_err(|fault| reader.damage(fault))
+            LogLine::Segment(_) => return Err(place(Fault::StartInside)),
+            LogLine::Record(_) if is_first => return Err(place(Fault::NotAStart)),
+            LogLine::Record(record) => {
+                let accepted = self.sequence.accept(record);
+                accepted.map_err(|fault| place(Fault::Sequence(fault)))?;
+                self.beginnings.note(record);
+            }
+        }
+        Ok(())
     }
 
     /// A segment's first line tells whether it is the right file, and whether all before it is there.
-    fn check_start(&self, start: &SegmentStart, expected: u64) -> Result<(), Fault> {
-        let SegmentStart { number, cluster, node, previous_bytes, next, term, vote } = start;
+    fn check_start(
+        &self,
+        start: &SegmentStart,
+        expected: u64,
+    ) -> Result<(Sequence, Position), Fault> {
+        let SegmentStart { number, cluster, node, previous_bytes, next, last_term, term, vote } =
+            start;
         let Identity { cluster: our_cluster, node: our_node } = &self.identity;
         if (*number, cluster, node) != (expected, our_cluster, our_node) {
             let (found, node, cluster) = (*number, *node, cluster.clone());
             return Err(Fault::OtherSegment { found, node, cluster, expected });
         }
-        if *previous_bytes != self.previous_bytes {
-            return Err(Fault::PreviousLength {
-                stated: *previous_bytes,
-                found: self.previous_bytes,
-            });
+        let at = Position { next: *next, last_term: *last_term, term: *term, vote: *vote };
+        let Some(before) = self.previous_bytes else {
+            // What led here is purged.
+            return Ok((Sequence::starting(at).ok_or(Fault::Start(at))?, at));
+        };
+        if *previous_bytes != before {
+            return Err(Fault::PreviousLength { stated: *previous_bytes, found: before });
         }
-        let found = Position { next: *next, term: *term, vote: *vote };
         let expected = self.sequence.position();
-        if found != expected {
-            return Err(Fault::Position { found, expected });
+        if at != expected {
+            return Err(Fault::Position { found: at, expected });
         }
-        Ok(())
+        Ok((self.sequence.clone(), at))
+    }
+}
+
+/// Segments that the log may come to begin with, when those before are purged: nothing after their first lines goes
+/// back behind these.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Beginnings {
+    /// Number and next index, by rising number.
+    known: Vec<(u64, Index)>,
+}
+
+impl Beginnings {
+    /// A segment begins at `next`.
+    pub(super) fn push(&mut self, number: u64, next: Index) {
+        self.known.push((number, next));
+    }
+
+    /// A record follows.
+    pub(super) fn note(&mut self, record: &Record) {
+        if let Record::Truncate { from } = record {
+            self.known.retain(|(_, next)| next <= from);
+        }
+    }
+
+    /// The last one with which nothing is lost from `index` on. The segments before are not needed.
+    pub(super) fn before(&self, index: Index) -> Option<u64> {
+        self.known.iter().rev().find(|(_, next)| *next <= index).map(|(number, _)| *number)
+    }
+
+    /// Those before are purged.
+    pub(super) fn purge(&mut self, first: u64) {
+        self.known.retain(|(number, _)| *number >= first);
     }
 }
 
@@ -206,6 +259,6 @@ impl Reader {
     }
 
     fn damage(&self, fault: Fault) -> Error {
-        Error::Damaged(Damage { file: self.file.path.clone(), line: self.lines.number, fault })
+        Error::line(&self.file.path, self.lines.number, fault)
     }
 }

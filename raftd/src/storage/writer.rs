@@ -1,4 +1,4 @@
-//! The one thread that writes: all that is queued goes out with one write and one fsync.
+//! The one thread that writes the log: all that is queued goes out with one write and one fsync.
 
 #![expect(
     clippy::disallowed_methods,
@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use raft_core::effects::{Write, WriteSeq};
-use raft_core::types::Term;
+use raft_core::types::{Index, Term};
 
 use super::{Error, LogFile};
 
@@ -112,10 +112,19 @@ impl Stats {
     }
 }
 
+/// What the thread is asked to do.
+#[derive(Debug)]
+enum Job {
+    Write(Write),
+    /// Up to the index in `purge_to`.
+    Purge,
+}
+
 /// Handle of the writer thread.
 #[derive(Debug)]
 pub struct Writer {
-    queue: Sender<Write>,
+    queue: Sender<Job>,
+    purge_to: Arc<AtomicU64>,
     stats: Arc<Stats>,
     is_closing: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -129,11 +138,14 @@ impl Writer {
     ) -> Result<Writer, Error> {
         let stats = Arc::new(Stats::default());
         let is_closing = Arc::new(AtomicBool::new(false));
-        let (queue, writes) = mpsc::channel();
+        let purge_to = Arc::new(AtomicU64::new(0));
+        let (queue, jobs) = mpsc::channel();
         let path = log.path().to_owned();
         let thread = WriterThread {
             log,
-            writes,
+            jobs,
+            purge_to: Arc::clone(&purge_to),
+            purged_to: 0,
             stats: Arc::clone(&stats),
             is_closing: Arc::clone(&is_closing),
             notify,
@@ -142,14 +154,22 @@ impl Writer {
             .name("log-writer".into())
             .spawn(move || thread.run())
             .map_err(|e| Error::io("start the thread that writes", &path, e))?;
-        Ok(Writer { queue, stats, is_closing, thread })
+        Ok(Writer { queue, purge_to, stats, is_closing, thread })
     }
 
     /// Queues a write; its completion comes as [`WriterEvent::Durable`].
     pub fn submit(&self, write: Write) {
         self.stats.writes_waiting.fetch_add(1, Relaxed);
         // The thread ends early only after `WriterEvent::Failed`, which says all there is to say.
-        self.queue.send(write).ok();
+        self.queue.send(Job::Write(write)).ok();
+    }
+
+    /// Asks for the removal of segments that are not needed for entries from `index` on, because a durable snapshot
+    /// holds what is before. Done after the writes submitted so far, or before: on a full disk it may be what makes room
+    /// for them.
+    pub fn purge(&self, index: Index) {
+        self.purge_to.fetch_max(index, Relaxed);
+        self.queue.send(Job::Purge).ok();
     }
 
     /// The counters.
@@ -172,7 +192,11 @@ impl Writer {
 
 struct WriterThread<F> {
     log: LogFile,
-    writes: Receiver<Write>,
+    jobs: Receiver<Job>,
+    /// What was asked for.
+    purge_to: Arc<AtomicU64>,
+    /// What was done of it.
+    purged_to: Index,
     stats: Arc<Stats>,
     is_closing: Arc<AtomicBool>,
     notify: F,
@@ -191,12 +215,9 @@ struct Batch {
 
 impl<F: FnMut(WriterEvent)> WriterThread<F> {
     fn run(mut self) {
-        while let Ok(first) = self.writes.recv() {
-            let batch = self.gather(&first);
-            match self.make_durable(&batch) {
-                Ok(true) => {
-                    (self.notify)(WriterEvent::Durable { term: batch.term, seq: batch.seq });
-                }
+        while let Ok(job) = self.jobs.recv() {
+            match self.work_on(job) {
+                Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => return (self.notify)(WriterEvent::Failed(error)),
             }
@@ -206,14 +227,44 @@ impl<F: FnMut(WriterEvent)> WriterThread<F> {
         }
     }
 
+    /// `false`: the disk was still full when there was no more time to wait.
+    fn work_on(&mut self, job: Job) -> Result<bool, Error> {
+        if let Job::Write(first) = job {
+            let batch = self.gather(&first);
+            if !self.make_durable(&batch)? {
+                return Ok(false);
+            }
+            (self.notify)(WriterEvent::Durable { term: batch.term, seq: batch.seq });
+        }
+        self.purge()?;
+        Ok(true)
+    }
+
+    /// Removes what is asked for. If the disk has no room to note that, it is done later.
+    fn purge(&mut self) -> Result<(), Error> {
+        let purge_to = self.purge_to.load(Relaxed);
+        if purge_to <= self.purged_to {
+            return Ok(());
+        }
+        match self.log.purge(purge_to) {
+            Ok(()) => self.purged_to = purge_to,
+            Err(error) if error.is_disk_full() => {
+                tracing::debug!(%error, "old segments stay for now");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// Encodes everything that is queued.
     fn gather(&mut self, first: &Write) -> Batch {
         let Write { seq, term, .. } = *first;
         self.log.append(first);
         let mut batch = Batch { term, seq, writes: 1, records: 0, bytes: 0 };
         while self.log.buffered_bytes() < BATCH_BYTES_MAX
-            && let Ok(write) = self.writes.try_recv()
+            && let Ok(job) = self.jobs.try_recv()
         {
+            let Job::Write(write) = job else { continue };
             assert!(write.seq > batch.seq, "write {} comes after {}", write.seq, batch.seq);
             self.log.append(&write);
             (batch.term, batch.seq) = (write.term, write.seq);
@@ -246,6 +297,7 @@ impl<F: FnMut(WriterEvent)> WriterThread<F> {
                 }
                 Err(error) => return Err(error),
             }
+            self.purge()?;
             if self.is_closing.load(Relaxed) {
                 return Ok(false);
             }
