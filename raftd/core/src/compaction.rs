@@ -73,12 +73,16 @@ impl Node {
         if self.taking.is_some() || !is_due || self.applied == 0 {
             return;
         }
-        self.snapshot_wanted = false;
-        self.applied_bytes = 0;
         let last = self.applied_id;
         assert_eq!(last.index, self.applied, "the last entry applied has a name");
         let (config_index, config) = self.configs.at(last.index);
+        if config.members().is_empty() {
+            // A node that joins does not know the founders. Who ruled here others will tell it.
+            return;
+        }
         let config = Arc::clone(config);
+        self.snapshot_wanted = false;
+        self.applied_bytes = 0;
         let state = self.store.freeze();
         self.taking = Some(Taking { last, tokens: std::mem::take(&mut self.snapshot_tokens) });
         self.out.snapshot = Some(Snapshot { last, config_index, config, state });

@@ -116,6 +116,8 @@ pub enum Message {
     Lost {
         /// The number of its new data directory.
         incarnation: u64,
+        /// Echo of [`Stand::session`].
+        session: Index,
     },
     /// Campaign now, without waiting for a timeout (Thesis §3.10).
     TimeoutNow,

@@ -330,7 +330,9 @@ impl Node {
             Message::InstallReply { last, offset, round, session } if is_current => {
                 self.on_install_reply(from, last, offset, round, session);
             }
-            Message::Lost { incarnation } if is_current => self.on_lost(from, incarnation),
+            Message::Lost { incarnation, session } if is_current => {
+                self.on_lost(from, incarnation, session);
+            }
             Message::AppendAccepted { .. }
             | Message::AppendRejected { .. }
             | Message::InstallReply { .. }

@@ -75,7 +75,9 @@ impl Node {
             return;
         }
         while let Some((id, incarnation)) = leader.lost.pop_first() {
-            let is_news = config.member(id).is_some_and(|there| there.incarnation != incarnation);
+            // A voter may say it again: it had no time to note that it was admitted.
+            let is_news = config.is_voter(id)
+                || config.member(id).is_some_and(|there| there.incarnation != incarnation);
             if is_news && let Some(next) = config.after_loss(id, incarnation) {
                 return self.append_configuration(next);
             }
@@ -91,10 +93,13 @@ impl Node {
     }
 
     /// A member says that it lost its disk.
-    pub(crate) fn on_lost(&mut self, from: NodeId, incarnation: u64) {
+    pub(crate) fn on_lost(&mut self, from: NodeId, incarnation: u64, session: Index) {
         let now = self.now;
         let RoleState::Leader(leader) = &mut self.role else { return };
-        if let Some(progress) = leader.progress.get_mut(&from) {
+        // What it said before that was taken note of is no news.
+        if let Some(progress) = leader.progress.get_mut(&from)
+            && progress.stand.session == session
+        {
             progress.heard = now;
             leader.lost.insert(from, incarnation);
         }
@@ -119,8 +124,8 @@ impl Node {
                 .progress
                 .entry(member)
                 .and_modify(|progress| {
-                    // Another disk: what was acknowledged on the one before is gone.
-                    if progress.stand.incarnation != incarnation {
+                    // It lost its disk: what it acknowledged before counts for nothing.
+                    if progress.stand.incarnation != incarnation || progress.stand.voter && !voter {
                         *progress = Progress::new(now, next, stand);
                     }
                 })

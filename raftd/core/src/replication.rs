@@ -344,7 +344,8 @@ impl Node {
         if let Standing::Lost { incarnation } = self.standing
             && (stand.voter || stand.incarnation != incarnation)
         {
-            self.send_durably(from, Message::Lost { incarnation });
+            let session = stand.session;
+            self.send_durably(from, Message::Lost { incarnation, session });
             return false;
         }
         true

@@ -112,8 +112,9 @@ fn encode_message(message: &Message, out: &mut Vec<u8>) {
             let wire = InstallReplyWire { last, offset, round, session };
             field(out, r#","install_reply":"#, &wire);
         }
-        Message::Lost { incarnation } => {
-            field(out, r#","lost":"#, &LostWire { incarnation: *incarnation });
+        Message::Lost { incarnation, session } => {
+            let wire = LostWire { incarnation: *incarnation, session: *session };
+            field(out, r#","lost":"#, &wire);
         }
         Message::TimeoutNow => out.extend_from_slice(br#","timeout_now":{}"#),
         Message::ReadIndex { question } => {
@@ -187,7 +188,7 @@ fn decode_message(wire: EnvelopeWire<'_>) -> Result<Message, Error> {
         wire.install_reply.map(|InstallReplyWire { last, offset, round, session }| {
             Message::InstallReply { last, offset, round, session }
         }),
-        wire.lost.map(|LostWire { incarnation }| Message::Lost { incarnation }),
+        wire.lost.map(|LostWire { incarnation, session }| Message::Lost { incarnation, session }),
         wire.timeout_now.map(|TimeoutNowWire {}| Message::TimeoutNow),
         wire.pre_vote.map(|PreVoteWire { next_term, last }| Message::PreVote { next_term, last }),
         wire.pre_vote_reply.map(|PreVoteReplyWire { next_term, granted }| Message::PreVoteReply {
@@ -390,6 +391,8 @@ fn piece<'de, D: Deserializer<'de>>(input: D) -> Result<Arc<str>, D::Error> {
 struct LostWire {
     #[serde(deserialize_with = "positive")]
     incarnation: u64,
+    #[serde(deserialize_with = "count")]
+    session: Index,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -85,7 +85,7 @@ fn fields(message: &Message, noops: &Noops) -> String {
         Message::InstallReply { last, offset, round, session } => {
             format!(" last={last} offset={offset} round={round}{}", session_text(session))
         }
-        Message::Lost { incarnation } => format!(" incarnation={incarnation}"),
+        Message::Lost { incarnation, .. } => format!(" incarnation={incarnation}"),
         Message::TimeoutNow => String::new(),
         Message::ReadIndex { question } => question_text(question),
         Message::ReadIndexReply { question, index } => {
@@ -306,7 +306,7 @@ pub(super) fn parse_envelope(words: &[&str], noops: &Noops) -> Option<Envelope> 
             let (offset, round) = (number("offset")?, number("round")?);
             Message::InstallReply { last: id("last")?, offset, round, session }
         }
-        "Lost" => Message::Lost { incarnation },
+        "Lost" => Message::Lost { incarnation, session },
         "TimeoutNow" => Message::TimeoutNow,
         "ReadIndex" => Message::ReadIndex { question: question()? },
         "ReadIndexReply" => {
