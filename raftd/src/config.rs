@@ -33,7 +33,7 @@ use toml::Spanned;
 pub const NODES_MAX: usize = 9;
 
 /// Highest id of a node.
-const NODE_ID_MAX: u64 = 1 << 32;
+pub const NODE_ID_MAX: u64 = 1 << 32;
 
 /// Longest cluster id, bytes.
 pub const CLUSTER_ID_BYTES_MAX: usize = 64;
@@ -358,7 +358,8 @@ fn members(nodes: &[Spanned<Node>], text: &str) -> Result<Vec<Member>, At> {
     Ok(members)
 }
 
-fn dialable(key: &'static str, text: &str) -> Result<SocketAddr, Fault> {
+/// Reads an address at which a node is to be reached; `key` is for the complaint only.
+pub fn dialable(key: &'static str, text: &str) -> Result<SocketAddr, Fault> {
     let value: SocketAddr =
         text.parse().map_err(|_| Fault::Address { key, value: text.to_owned() })?;
     if value.port() == 0 || value.ip().is_unspecified() {

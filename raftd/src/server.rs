@@ -13,7 +13,9 @@
 //!
 //! What happens is logged with a field `event` that programs may rely on: `recovered`, `torn_tail`, `listening` (with both
 //! addresses), `role` (at each change of role, term or leader), `link_down`, `refused`, `disk_full`, `disk_has_room`,
-//! `stopping`, `stopped`, `failed`, `panic`. Nothing is logged for each request.
+//! `stopping`, `stopped`, `failed`, `panic`; of standing, `new`, `founded`, `lost`, `damaged`, `readmitted`; of members and
+//! leadership, `configuration`, `transfer_started`, `transfer_aborted`; of snapshots, `snapshot_taken`,
+//! `snapshot_installed`, `snapshot_failed`, `snapshot_not_received`, `snapshot_not_sent`. Nothing is logged for each request.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,56 +24,54 @@
 
 mod answer;
 mod clients;
+mod handover;
 mod inbox;
 mod links;
+pub(crate) mod members;
+mod requests;
+mod snapshots;
+mod standing;
+mod start;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use raft_core::effects::{self, Effects, Outcome, Role, Token, WriteSeq};
-use raft_core::kv::{Command, Limits};
+use raft_core::effects::{self, Effects, WriteSeq};
+use raft_core::membership::Configuration;
 use raft_core::message::Envelope;
 use raft_core::node::{Input, Node, Options};
-use raft_core::types::NodeId;
-use rand::TryRngCore as _;
-use rand::rngs::OsRng;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use raft_core::types::{NodeId, Term};
 use tokio::sync::mpsc;
 
-use crate::api::{self, Code, Consistency, Response};
-use crate::codec;
+use crate::api;
 use crate::config::Cluster;
-use crate::net::{self, Complaint, ConnectionId, Context, Port, Request, RequestKind, Task};
-use crate::status::{self, Counters};
-use crate::storage::{self, Identity, Opened, Writer, WriterEvent};
+use crate::net::{self, ConnectionId, Context, Port, Task};
+use crate::storage::{self, Founding, Identity, Opened, PapersStanding, Writer, WriterEvent};
 use answer::Standpoint;
-use clients::{Clients, Waiting};
+use clients::Clients;
+use handover::Leaving;
 use inbox::Inbox;
 use links::Links;
+use members::Heard;
+use snapshots::Snapshots;
+use standing::OwnStanding;
 
 /// Most reports of the network that may wait for the loop. Few, as each may hold a megabyte.
 const NET_EVENTS_MAX: usize = 256;
-
-/// Most appends with entries on their way to one follower.
-const INFLIGHT_MESSAGES_MAX: usize = 32;
-
-/// Most bytes of entries that may wait to be committed.
-const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 
 /// Most messages that may wait for the disk. A disk that hangs must not cost memory without end: beyond, messages are
 /// dropped, and Raft repairs it.
 const GATED_MESSAGES_MAX: usize = 1 << 16;
 
-/// Open files that every connection there may be, and the rest, can do with.
-const OPEN_FILES: u64 = 4096;
-
 /// How long a stopping node waits for its clients to take their last answers.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a link outlives the membership, in election timeouts: long enough that who leaves hears that it may.
+const FAREWELL_TIMEOUTS: u32 = 10;
 
 /// Most refused connections logged in [`REFUSED_LOG_INTERVAL`]; the rest is only counted.
 const REFUSED_LOG_LINES_MAX: u32 = 10;
@@ -126,8 +126,10 @@ pub enum Error {
 enum Event {
     /// The sockets' doings.
     Net(net::Event),
-    /// The disk's.
+    /// The log's.
     Writer(WriterEvent),
+    /// What became of a snapshot, in the core's words.
+    Snapshot(Input),
     /// A signal asks the process to stop.
     Stop(&'static str),
 }
@@ -135,9 +137,11 @@ enum Event {
 /// Runs a node until a signal stops it. On an error nothing more leaves it: the caller must end the process.
 pub fn run(setup: Setup) -> Result<(), Error> {
     let origin = Instant::now();
-    allow_open_files();
+    start::allow_open_files();
     let identity = Identity { cluster: setup.cluster.id.clone(), node: setup.id };
-    let opened = storage::open(&setup.data, &identity).map_err(Error::Storage)?;
+    let has_peers = setup.cluster.nodes.iter().any(|member| member.id != setup.id);
+    let founding = Founding { founders: setup.cluster.founders(), has_peers };
+    let opened = storage::open(&setup.data, &identity, &founding).map_err(Error::Storage)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -148,35 +152,36 @@ pub fn run(setup: Setup) -> Result<(), Error> {
 }
 
 async fn serve(setup: Setup, opened: Opened, origin: Instant) -> Result<(), Error> {
-    let Opened { recovered, log, torn } = opened;
     let me = setup.id;
-    if let Some(storage::Torn { file, line, cut_bytes, .. }) = torn {
-        let file = file.display();
-        tracing::warn!(event = "torn_tail", node = me, %file, line, cut_bytes, "cut a torn last write");
-    }
-    let (entries, term) = (recovered.entries.len(), recovered.term);
-    tracing::info!(event = "recovered", node = me, entries, term);
-    let seed = OsRng.try_next_u64().map_err(|error| Error::System {
-        operation: "draw a random seed",
-        source: io::Error::other(error),
-    })?;
-    let node = Node::new(origin.elapsed(), options(&setup, seed), recovered);
+    report(me, &opened);
+    let Opened { recovered, log, papers, saver, transfers, .. } = opened;
+    let options = start::options(&setup, &papers)?;
+    let node = Node::new(origin.elapsed(), options.clone(), recovered);
+    let own_address =
+        setup.cluster.member(me).expect("checked with the arguments: the file names this node");
 
-    let peers = listen("peer", setup.peer).await?;
-    let clients = listen("client", setup.client).await?;
+    let peers = start::listen("peer", setup.peer).await?;
+    let clients = start::listen("client", setup.client).await?;
     let (urgent_sender, urgent) = mpsc::unbounded_channel();
-    watch_signals(&urgent_sender)?;
+    start::watch_signals(&urgent_sender)?;
+    let to_loop = urgent_sender.clone();
     let writer = Writer::spawn(log, move |event| {
         // Fails only when the loop has ended, and the process with it.
-        urgent_sender.send(Event::Writer(event)).ok();
+        to_loop.send(Event::Writer(event)).ok();
     })
     .map_err(Error::Storage)?;
+    let snapshots = Snapshots::spawn(me, saver, transfers, move |input| {
+        // As above.
+        urgent_sender.send(Event::Snapshot(input)).ok();
+    })
+    .map_err(|source| Error::System { operation: "start the threads for snapshots", source })?;
     let (events, net) = mpsc::channel(NET_EVENTS_MAX);
-    let others = setup.cluster.nodes.iter().map(|member| member.id).filter(|id| *id != me);
     let context = Context {
         cluster: setup.cluster.id.as_str().into(),
         node: me,
-        peers: others.collect(),
+        incarnation: papers.incarnation(),
+        founders: Arc::new(papers.founders().clone()),
+        address: own_address.peer,
         events: events.clone(),
     };
     let (peer, client) = (peers.1, clients.1);
@@ -187,8 +192,11 @@ async fn serve(setup: Setup, opened: Opened, origin: Instant) -> Result<(), Erro
     ];
 
     let inbox = Inbox::new(urgent, net, origin.into());
-    let links = Links::start(&setup.cluster, &context);
-    let mut server = Server::new(setup.cluster, origin, node, writer, links, events);
+    let links = Links::new(context, setup.cluster.election_timeout.1 * FAREWELL_TIMEOUTS);
+    let standing = OwnStanding::new(me, papers);
+    let disk = (writer, snapshots);
+    let mut server =
+        Server::new(setup.cluster, origin, (node, options), standing, disk, links, events);
     let signal = server.run(inbox, acceptors).await?;
     tracing::info!(event = "stopping", node = me, signal);
     server.writer.close();
@@ -196,57 +204,28 @@ async fn serve(setup: Setup, opened: Opened, origin: Instant) -> Result<(), Erro
     Ok(())
 }
 
-/// Takes as many open files as we need, if the system lets us; if not, connections beyond are refused.
-fn allow_open_files() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < OPEN_FILES
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES.min(hard), hard)
-    {
-        tracing::warn!(event = "few_files", soft, %error, "cannot raise the number of open files");
+/// Says what was found on the disk.
+fn report(node: NodeId, opened: &Opened) {
+    if let Some(storage::Torn { file, line, cut_bytes, .. }) = &opened.torn {
+        let file = file.display();
+        tracing::warn!(event = "torn_tail", node, %file, line, cut_bytes, "cut a torn last write");
     }
-}
-
-fn options(setup: &Setup, seed: u64) -> Options {
-    Options {
-        id: setup.id,
-        voters: setup.cluster.nodes.iter().map(|member| member.id).collect(),
-        heartbeat: setup.cluster.heartbeat,
-        election_timeout_min: setup.cluster.election_timeout.0,
-        election_timeout_max: setup.cluster.election_timeout.1,
-        append_bytes_max: codec::APPEND_BYTES_MAX,
-        inflight_messages_max: INFLIGHT_MESSAGES_MAX,
-        uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
-        limits: Limits::default(),
-        seed,
+    if let Some(set_aside) = &opened.damage {
+        let storage::SetAside { reason, dir, incarnation } = set_aside;
+        let moved_to = dir.display();
+        tracing::error!(
+            event = "damaged",
+            node,
+            incarnation,
+            reason,
+            %moved_to,
+            "moved damaged data away: starting with nothing, and without a vote"
+        );
     }
-}
-
-async fn listen(
-    port: &'static str,
-    address: SocketAddr,
-) -> Result<(TcpListener, SocketAddr), Error> {
-    let listen = async {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    listen.await.map_err(|source| Error::Listen { port, address, source })
-}
-
-fn watch_signals(urgent: &mpsc::UnboundedSender<Event>) -> Result<(), Error> {
-    for (kind, name) in [(SignalKind::terminate(), "SIGTERM"), (SignalKind::interrupt(), "SIGINT")]
-    {
-        let mut stream = signal(kind)
-            .map_err(|source| Error::System { operation: "watch for signals", source })?;
-        let urgent = urgent.clone();
-        Task::spawn(async move {
-            while stream.recv().await.is_some() {
-                urgent.send(Event::Stop(name)).ok();
-            }
-        })
-        .detach();
-    }
-    Ok(())
+    let recovered = &opened.recovered;
+    let (entries, term) = (recovered.entries.len(), recovered.term);
+    let snapshot = recovered.snapshot.as_ref().map(|saved| saved.snapshot.last.index);
+    tracing::info!(event = "recovered", node, entries, term, snapshot);
 }
 
 /// The node and all that it talks to.
@@ -255,12 +234,20 @@ struct Server {
     /// When the process started; the core's time counts from here.
     origin: Instant,
     node: Node,
+    /// What the node was made with.
+    options: Options,
+    /// The members it goes by.
+    config: Arc<Configuration>,
+    standing: OwnStanding,
+    /// When the present turn of the loop began.
+    now: Instant,
     standpoint: Standpoint,
     writer: Writer,
+    snapshots: Snapshots,
     links: Links,
     clients: Clients,
-    /// Who dials us, by member; a newer connection replaces an older one.
-    peers: BTreeMap<NodeId, Task>,
+    /// Who dials us, by node; a newer connection replaces an older one.
+    heard: BTreeMap<NodeId, Heard>,
     /// Messages that may leave when the write of that number is durable; numbers never fall.
     gated: VecDeque<(WriteSeq, Envelope)>,
     /// Messages dropped because [`GATED_MESSAGES_MAX`] waited.
@@ -269,6 +256,10 @@ struct Server {
     durable: WriteSeq,
     /// Whether the disk is full: writes are refused, reads go on.
     disk_full: bool,
+    /// When a leader with a full disk next tries to hand over.
+    relief_due: Instant,
+    /// Set once a signal has asked the process to stop.
+    leaving: Option<Leaving>,
     /// Connections refused, or closed because of what came in.
     refused: u64,
     /// Since when, and how many of them were logged.
@@ -283,8 +274,9 @@ impl Server {
     fn new(
         cluster: Cluster,
         origin: Instant,
-        node: Node,
-        writer: Writer,
+        (node, options): (Node, Options),
+        standing: OwnStanding,
+        (writer, snapshots): (Writer, Snapshots),
         links: Links,
         events: mpsc::Sender<net::Event>,
     ) -> Server {
@@ -293,15 +285,22 @@ impl Server {
             cluster,
             origin,
             node,
+            options,
+            config: view.config,
+            standing,
+            now: origin,
             standpoint: Standpoint { node: view.id, role: view.role, term: view.term },
             writer,
+            snapshots,
             links,
             clients: Clients::new(events.clone()),
-            peers: BTreeMap::new(),
+            heard: BTreeMap::new(),
             gated: VecDeque::new(),
             gated_dropped: 0,
             durable: 0,
             disk_full: false,
+            relief_due: origin,
+            leaving: None,
             refused: 0,
             refused_logged: (origin, 0),
             last_connection: 0,
@@ -312,43 +311,81 @@ impl Server {
 
     /// Until a signal comes; returns its name.
     async fn run(&mut self, mut inbox: Inbox, acceptors: [Task; 2]) -> Result<&'static str, Error> {
+        self.report_standing();
+        self.attend_links();
         let mut events = Vec::new();
         let mut effects = Effects::default();
         loop {
-            inbox.wait(self.deadline(), &mut events).await;
+            inbox.wait(self.deadline().into(), &mut events).await;
+            self.now = Instant::now();
             for event in events.drain(..) {
                 match event {
-                    Event::Net(event) => self.on_net(event),
+                    Event::Net(event) => self.on_net(event)?,
                     Event::Writer(event) => self.on_writer(event)?,
-                    Event::Stop(signal) => {
-                        drop(acceptors);
-                        self.say_goodbye(&mut inbox).await;
-                        return Ok(signal);
-                    }
+                    Event::Snapshot(input) => self.inputs.push(input),
+                    Event::Stop(signal) => self.on_stop(signal),
                 }
             }
-            let now = self.origin.elapsed();
-            if now >= self.node.deadline() {
-                self.inputs.push(Input::Tick);
+            self.hand_over_if_disk_full();
+            self.step(&mut effects)?;
+            if let Some(signal) = self.is_done() {
+                drop(acceptors);
+                self.say_goodbye(&mut inbox).await;
+                return Ok(signal);
             }
-            if !self.inputs.is_empty() {
-                self.node.step(now, self.inputs.drain(..), &mut effects);
-                self.execute(&mut effects);
+            if self.links.deadline().is_some_and(|end| self.now >= end) {
+                self.attend_links();
             }
             self.links.flush();
             self.clients.flush();
         }
     }
 
-    /// When the core wants to be woken.
-    fn deadline(&self) -> tokio::time::Instant {
-        const FAR: Duration = Duration::from_hours(1);
-        let now = Instant::now();
-        let deadline = self.origin.checked_add(self.node.deadline());
-        deadline.unwrap_or(now + FAR).min(now + FAR).into()
+    /// Tells the core all that has happened, and does what it asks for.
+    fn step(&mut self, effects: &mut Effects) -> Result<(), Error> {
+        let now = self.now - self.origin;
+        // A new node takes no part: it would campaign.
+        if now >= self.node.deadline() && !self.standing.is_new() {
+            self.inputs.push(Input::Tick);
+        }
+        if self.inputs.is_empty() {
+            return Ok(());
+        }
+        self.node.step(now, self.inputs.drain(..), effects);
+        self.execute(effects)
     }
 
-    fn on_net(&mut self, event: net::Event) {
+    /// Says where a node stands that may not vote yet.
+    fn report_standing(&self) {
+        let (node, incarnation) = (self.standpoint.node, self.standing.incarnation());
+        match self.standing.now() {
+            PapersStanding::Full => {}
+            PapersStanding::New => tracing::info!(
+                event = "new",
+                node,
+                incarnation,
+                waiting_for = ?self.standing.waiting_for(),
+                "a new data directory: taking no part until all other founders have been up"
+            ),
+            PapersStanding::Lost => tracing::warn!(
+                event = "lost",
+                node,
+                incarnation,
+                "no vote until a leader has taken note of this data directory, and it has caught up"
+            ),
+        }
+    }
+
+    /// When something is due that nobody else will wake us for.
+    fn deadline(&self) -> Instant {
+        const FAR: Duration = Duration::from_hours(1);
+        let core = self.origin.checked_add(self.node.deadline());
+        let core = core.filter(|_| !self.standing.is_new());
+        let others = self.handover_deadline().into_iter().chain(self.links.deadline());
+        core.into_iter().chain(others).fold(self.now + FAR, Instant::min)
+    }
+
+    fn on_net(&mut self, event: net::Event) -> Result<(), Error> {
         match event {
             net::Event::Requests { id, requests } => {
                 if self.clients.on_requests(id, requests.len()) {
@@ -358,7 +395,9 @@ impl Server {
                 }
             }
             net::Event::Envelopes(envelopes) => {
-                self.inputs.extend(envelopes.into_iter().map(Input::Peer));
+                if !self.standing.is_new() {
+                    self.inputs.extend(envelopes.into_iter().map(Input::Peer));
+                }
             }
             net::Event::Flushed { id, result } => {
                 if let Some(result) = self.links.on_flushed(id, result) {
@@ -378,12 +417,8 @@ impl Server {
                 self.clients.on_opened(id, client, &hello);
             }
             net::Event::ClientEnded { id, parting } => self.clients.on_ended(id, parting),
-            net::Event::PeerOpened(peer) => {
-                let from = peer.from;
-                self.links.on_sign_of_life(from);
-                let reader = net::read_envelopes(peer, self.standpoint.node, self.events.clone());
-                self.peers.insert(from, Task::spawn(reader));
-            }
+            net::Event::PeerOpened(peer) => self.on_peer_opened(peer)?,
+            net::Event::PeerEnded { from, id } => self.on_peer_ended(from, id),
             net::Event::LinkUp { to, writer } => {
                 let id = self.next_connection();
                 self.links.on_up(to, id, writer);
@@ -391,61 +426,12 @@ impl Server {
             net::Event::LinkDown { to } => self.links.on_down(to),
             net::Event::Refused { port, from, reason } => self.on_refused(port, from, &reason),
         }
+        Ok(())
     }
 
     fn next_connection(&mut self) -> ConnectionId {
         self.last_connection += 1;
         self.last_connection
-    }
-
-    /// Gives a request to the core, or answers it at once.
-    fn on_request(&mut self, client: ConnectionId, Request { tag, kind }: Request) {
-        let waiting = Waiting { client, tag };
-        let taken = match kind {
-            RequestKind::Write(command) => self.take_write(waiting, command),
-            RequestKind::Read { key, consistency } => self.take_read(waiting, key, consistency),
-            RequestKind::Status => {
-                let status = Some(Box::new(self.status()));
-                let done = api::Done { status, ..api::Done::default() };
-                return self.clients.respond(client, &Response::done(tag, done));
-            }
-            RequestKind::Bad(complaint) => Err(complaint),
-        };
-        if let Err(complaint) = taken {
-            self.clients.respond(client, &Response::refusal(tag, complaint.into()));
-        }
-    }
-
-    fn take_write(&mut self, waiting: Waiting, command: Command) -> Result<(), Complaint> {
-        // A node that does not lead says who does, whatever the state of its disk.
-        if self.disk_full && self.standpoint.role == Role::Leader {
-            let message =
-                "the disk of this node is full: nothing was done; make room, then try again";
-            return Err(Complaint::new(Code::DiskFull, message));
-        }
-        let token = self.clients.admit(waiting)?;
-        self.inputs.push(Input::Propose { token, command });
-        Ok(())
-    }
-
-    fn take_read(
-        &mut self,
-        waiting: Waiting,
-        key: String,
-        consistency: Consistency,
-    ) -> Result<(), Complaint> {
-        if !self.clients.has_room(waiting.client) {
-            return Err(Complaint::new(
-                Code::Overloaded,
-                "earlier answers have not been taken yet",
-            ));
-        }
-        let token = self.clients.admit(waiting)?;
-        self.inputs.push(match consistency {
-            Consistency::Linearizable => Input::Read { token, key },
-            Consistency::Stale => Input::StaleRead { token, key },
-        });
-        Ok(())
     }
 
     fn on_writer(&mut self, event: WriterEvent) -> Result<(), Error> {
@@ -484,7 +470,7 @@ impl Server {
     }
 
     /// Does what a step asks for, in the order that `raft_core::effects` prescribes.
-    fn execute(&mut self, effects: &mut Effects) {
+    fn execute(&mut self, effects: &mut Effects) -> Result<(), Error> {
         for effects::Send { envelope, after } in effects.sends.drain(..) {
             match after {
                 Some(seq) if seq > self.durable => {
@@ -507,80 +493,73 @@ impl Server {
             self.links.flush();
             self.writer.submit(write);
         }
+        if let Some(index) = effects.purge.take() {
+            self.writer.purge(index);
+        }
+        if let Some(snapshot) = effects.snapshot.take() {
+            self.snapshots.save(snapshot);
+        }
+        effects.chunks.drain(..).for_each(|chunk| self.snapshots.read(chunk));
+        effects.received.drain(..).for_each(|chunk| self.snapshots.receive(chunk));
         for event in effects.events.drain(..) {
-            self.on_event(event);
+            self.on_event(event)?;
         }
         for effects::Answer { token, outcome } in effects.answers.drain(..) {
             self.answer(token, outcome);
         }
+        Ok(())
     }
 
-    fn answer(&mut self, token: Token, outcome: Outcome) {
-        let Waiting { client, tag } = self.clients.take(token);
-        // Values pile up where they are not taken, and a read can be refused without harm.
-        let is_too_much = matches!(outcome, Outcome::Read { .. }) && !self.clients.has_room(client);
-        let response = if is_too_much {
-            let message = "earlier answers have not been taken yet; take them, then ask again";
-            Response::refusal(tag, api::Error::new(Code::Overloaded, message))
-        } else {
-            answer::response(tag, outcome, self.standpoint, &self.cluster)
-        };
-        self.clients.respond(client, &response);
-    }
-
-    fn on_event(&mut self, event: effects::Event) {
+    fn on_event(&mut self, event: effects::Event) -> Result<(), Error> {
         let node = self.standpoint.node;
-        let (term, leader) = match event {
+        match event {
             effects::Event::Role { term, role, leader } => {
                 self.standpoint = Standpoint { node, role, term };
-                (term, leader)
+                self.report_role(term, leader);
             }
-            effects::Event::Leader { term, leader } => (term, Some(leader)),
-        };
-        tracing::info!(event = "role", node, role = self.standpoint.role.name(), term, leader);
+            effects::Event::Leader { term, leader } => self.report_role(term, Some(leader)),
+            effects::Event::Configuration { index } => self.on_configuration(index),
+            effects::Event::SnapshotTaken { last, bytes } => {
+                let (index, term) = (last.index, last.term);
+                tracing::info!(event = "snapshot_taken", node, index, term, bytes);
+            }
+            effects::Event::SnapshotInstalled { last, bytes } => {
+                let (index, term) = (last.index, last.term);
+                tracing::info!(event = "snapshot_installed", node, index, term, bytes);
+            }
+            effects::Event::Readmitted { incarnation } => {
+                self.standing.readmitted().map_err(Error::Storage)?;
+                tracing::info!(
+                    event = "readmitted",
+                    node,
+                    incarnation,
+                    "the cluster has taken note of this data directory"
+                );
+            }
+            effects::Event::TransferStarted { to } => {
+                tracing::info!(event = "transfer_started", node, to);
+            }
+            effects::Event::TransferAborted { to } => {
+                tracing::info!(event = "transfer_aborted", node, to, "leading on");
+            }
+        }
+        Ok(())
+    }
+
+    fn report_role(&self, term: Term, leader: Option<NodeId>) {
+        let Standpoint { node, role, .. } = self.standpoint;
+        tracing::info!(event = "role", node, role = role.name(), term, leader);
     }
 
     fn on_refused(&mut self, port: Port, from: SocketAddr, reason: &str) {
         self.refused += 1;
-        let now = Instant::now();
-        if now - self.refused_logged.0 >= REFUSED_LOG_INTERVAL {
-            self.refused_logged = (now, 0);
+        if self.now - self.refused_logged.0 >= REFUSED_LOG_INTERVAL {
+            self.refused_logged = (self.now, 0);
         }
         self.refused_logged.1 += 1;
         if self.refused_logged.1 <= REFUSED_LOG_LINES_MAX {
             let (node, refused) = (self.standpoint.node, self.refused);
             tracing::warn!(event = "refused", node, %port, %from, reason, refused, "refused a connection");
-        }
-    }
-
-    fn status(&self) -> api::Status {
-        let counters = Counters {
-            clients: self.clients.count(),
-            messages_dropped: self.links.dropped() + self.gated_dropped,
-            connections_refused: self.refused,
-            disk_full: self.disk_full,
-            uptime: self.origin.elapsed(),
-        };
-        status::status(&self.cluster.id, &self.node.view(), &self.writer.stats().view(), &counters)
-    }
-
-    /// Tells everyone who waits that it is in vain, and gives them a moment to hear it.
-    async fn say_goodbye(&mut self, inbox: &mut Inbox) {
-        for Waiting { client, tag } in self.clients.take_all() {
-            let why = "the node is going down; a write may or may not take effect";
-            let error = api::Error::new(Code::ShuttingDown, why);
-            self.clients.respond(client, &Response::refusal(tag, error));
-        }
-        self.clients.flush();
-        let deadline = Instant::now() + FAREWELL_PATIENCE;
-        let mut events = Vec::new();
-        while !self.clients.is_flushed() && Instant::now() < deadline {
-            inbox.wait(deadline.into(), &mut events).await;
-            for event in events.drain(..) {
-                if let Event::Net(net::Event::Flushed { id, result }) = event {
-                    self.clients.on_flushed(id, result);
-                }
-            }
         }
     }
 }

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use raft_core::kv::{Command, RequestId};
+use raft_core::membership::{Address, Change, MEMBERS_MAX};
+use raft_core::types::NodeId;
 use serde::Deserialize;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,8 +18,8 @@ use super::lines::TooLong;
 use super::{
     Complaint, ConnectionId, Context, Event, HELLO_BYTES_MAX, Lines, PARTING_PATIENCE, Place, Port,
 };
-use crate::api::{self, Code, Consistency, Op};
-use crate::codec;
+use crate::api::{self, Code, Consistency, MemberChange, Op};
+use crate::{codec, config};
 
 /// Most client connections.
 const CONNECTIONS_MAX: usize = 1024;
@@ -57,7 +59,18 @@ pub(crate) enum RequestKind {
         key: String,
         /// How fresh it must be.
         consistency: Consistency,
+        /// What it must reflect at least, if it is stale.
+        min_index: u64,
     },
+    /// To change who the members are.
+    Change(Change),
+    /// To hand the leadership over.
+    Transfer {
+        /// To whom.
+        to: Option<NodeId>,
+    },
+    /// To have a snapshot written.
+    Snapshot,
     /// To see the node's view of itself.
     Status,
     /// Nothing that can be done: this is the answer.
@@ -213,10 +226,20 @@ struct Tagged {
 fn check(request: api::Request) -> Result<RequestKind, Complaint> {
     let api::Request { tag: _, request, ack, op } = request;
     check_sizes(&op)?;
-    if let Op::Get { key, consistency } = op {
-        return Ok(RequestKind::Read { key, consistency });
-    }
-    let Some(op) = op.into_write() else { return Ok(RequestKind::Status) };
+    let op = match op {
+        Op::Get { key, consistency, min_index } => {
+            check_count("min_index", min_index)?;
+            return Ok(RequestKind::Read { key, consistency, min_index });
+        }
+        Op::Status => return Ok(RequestKind::Status),
+        Op::Member(change) => return check_change(change).map(RequestKind::Change),
+        Op::Transfer { to } => {
+            to.map_or(Ok(()), check_node)?;
+            return Ok(RequestKind::Transfer { to });
+        }
+        Op::Snapshot => return Ok(RequestKind::Snapshot),
+        write => write.into_write().expect("all else is a write"),
+    };
     let Some(request) = request else {
         let message = "a write needs a request id such as \"request\":\"CLIENT:1\", so that it can be retried safely";
         return Err(Complaint::bad_request(message));
@@ -224,12 +247,61 @@ fn check(request: api::Request) -> Result<RequestKind, Complaint> {
     let request: RequestId = request
         .parse()
         .map_err(|error: raft_core::kv::BadRequestId| Complaint::bad_request(error.to_string()))?;
-    if ack > codec::COUNT_MAX {
-        // The log's numbers end there: such an entry could be written, but not read back.
-        let message = format!("ack is {ack}; {} is the most", codec::COUNT_MAX);
+    check_count("ack", ack)?;
+    Ok(RequestKind::Write(Command { request, ack, op }))
+}
+
+/// The log's numbers end somewhere: an entry with a higher one could be written, but not read back.
+fn check_count(what: &str, count: u64) -> Result<(), Complaint> {
+    if count > codec::COUNT_MAX {
+        let message = format!("{what} is {count}; {} is the most", codec::COUNT_MAX);
         return Err(Complaint::bad_request(message));
     }
-    Ok(RequestKind::Write(Command { request, ack, op }))
+    Ok(())
+}
+
+fn check_node(id: NodeId) -> Result<(), Complaint> {
+    if id == 0 || id > config::NODE_ID_MAX {
+        let message =
+            format!("node id {id} is not allowed; ids go from 1 to {}", config::NODE_ID_MAX);
+        return Err(Complaint::bad_request(message));
+    }
+    Ok(())
+}
+
+fn check_change(change: MemberChange) -> Result<Change, Complaint> {
+    Ok(match change {
+        MemberChange::Add { id, peer, client, incarnation } => {
+            check_node(id)?;
+            check_count("incarnation", incarnation)?;
+            if incarnation == 0 {
+                return Err(Complaint::bad_request(
+                    "incarnation is 0; take the number that the new node's own status says",
+                ));
+            }
+            for (key, text) in [("peer", &peer), ("client", &client)] {
+                config::dialable(key, text)
+                    .map_err(|fault| Complaint::bad_request(fault.to_string()))?;
+            }
+            Change::AddLearner { id, address: Address { peer, client }, incarnation }
+        }
+        MemberChange::Promote(id) => {
+            check_node(id)?;
+            Change::Promote { id }
+        }
+        MemberChange::Remove(id) => {
+            check_node(id)?;
+            Change::Remove { id }
+        }
+        MemberChange::Set(voters) => {
+            voters.iter().try_for_each(|&id| check_node(id))?;
+            if voters.len() > MEMBERS_MAX {
+                let message = format!("{} voters; {MEMBERS_MAX} is the most", voters.len());
+                return Err(Complaint::new(Code::TooManyMembers, message));
+            }
+            Change::Set { voters }
+        }
+    })
 }
 
 fn check_sizes(op: &Op) -> Result<(), Complaint> {
@@ -237,7 +309,7 @@ fn check_sizes(op: &Op) -> Result<(), Complaint> {
         Op::Get { key, .. } | Op::Delete { key } | Op::Incr { key, .. } => (key, None, None),
         Op::Put { key, value } | Op::Append { key, value } => (key, Some(value), None),
         Op::Cas { key, expect, value } => (key, Some(value), expect.as_ref()),
-        Op::Status => return Ok(()),
+        Op::Status | Op::Member(_) | Op::Transfer { .. } | Op::Snapshot => return Ok(()),
     };
     if key.is_empty() {
         return Err(Complaint::bad_request("the key is empty"));
@@ -321,5 +393,38 @@ mod tests {
         let request = parse(br#"{"tag":3,"op":{"get":{"key":"k","consistency":"stale"}}}"#);
         assert!(matches!(request.kind, RequestKind::Read { consistency: Consistency::Stale, .. }));
         assert!(matches!(parse(br#"{"tag":3,"op":"status"}"#).kind, RequestKind::Status));
+        assert!(matches!(parse(br#"{"tag":3,"op":"snapshot"}"#).kind, RequestKind::Snapshot));
+        let transfer = parse(br#"{"tag":3,"op":{"transfer":{}}}"#);
+        assert!(matches!(transfer.kind, RequestKind::Transfer { to: None }));
+    }
+
+    #[test]
+    fn change_of_membership_is_taken_apart_and_its_faults_are_named() {
+        let change = |json: &str| format!(r#"{{"tag":4,"op":{{"member":{json}}}}}"#);
+        let add = |peer: &str, incarnation: u64| {
+            change(&format!(
+                r#"{{"add":{{"id":4,"peer":"{peer}","client":"127.0.0.1:7204","incarnation":{incarnation}}}}}"#
+            ))
+        };
+        let parsed = |json: &str| match parse(change(json).as_bytes()).kind {
+            RequestKind::Change(change) => change,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(parsed(r#"{"promote":4}"#), Change::Promote { id: 4 });
+        assert_eq!(parsed(r#"{"remove":1}"#), Change::Remove { id: 1 });
+        assert_eq!(parsed(r#"{"set":[4,2]}"#), Change::Set { voters: [2, 4].into() });
+        assert!(matches!(
+            parse(add("127.0.0.1:7104", 9).as_bytes()).kind,
+            RequestKind::Change(Change::AddLearner { id: 4, incarnation: 9, .. })
+        ));
+        let bad = Code::BadRequest;
+        check(&add("localhost:1", 9), 4, bad, "not IP:PORT");
+        check(&add("127.0.0.1:0", 9), 4, bad, "cannot be dialled");
+        check(&add("127.0.0.1:7104", 0), 4, bad, "status says");
+        check(&add("127.0.0.1:7104", 1 << 54), 4, bad, "is the most");
+        check(&change(r#"{"promote":0}"#), 4, bad, "node id 0");
+        check(&change(r#"{"set":[0,1]}"#), 4, bad, "node id 0");
+        check(&change(r#"{"demote":1}"#), 4, bad, "unknown variant `demote`");
+        check(r#"{"tag":4,"op":{"transfer":{"to":0}}}"#, 4, bad, "node id 0");
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use raft_core::types::NodeId;
@@ -45,6 +45,8 @@ pub(crate) struct LinkTo {
     pub(crate) address: SocketAddr,
     /// Rung when the member has dialled us: it is up, so dial now.
     pub(crate) bell: Arc<Notify>,
+    /// The number of the member's data directory, once it is noted; told in each hello.
+    pub(crate) known: Arc<OnceLock<u64>>,
 }
 
 /// Keeps a connection to a member, for ever.
@@ -84,8 +86,16 @@ async fn dial(to: &LinkTo, context: &Context) -> io::Result<(OwnedReadHalf, Owne
     SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     let (reader, mut writer) = super::split(stream)?;
     let mut line = Vec::new();
-    let cluster = context.cluster.to_string();
-    let hello = PeerHello { protocol: api::PROTOCOL, cluster, from: context.node, to: to.node };
+    let hello = PeerHello {
+        protocol: api::PROTOCOL,
+        cluster: context.cluster.to_string(),
+        from: context.node,
+        to: to.node,
+        incarnation: context.incarnation,
+        knows: to.known.get().copied(),
+        founders: (*context.founders).clone(),
+        address: Some(context.address.to_string()),
+    };
     codec::encode_hello(&hello, &mut line);
     writer.write_all(&line).await?;
     Ok((reader, writer))

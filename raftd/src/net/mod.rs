@@ -7,6 +7,7 @@ mod links;
 mod outbox;
 mod peers;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub(crate) use clients::{NewClient, Request, RequestKind, accept_clients, read_r
 pub(crate) use lines::Lines;
 pub(crate) use links::{LinkTo, keep_link};
 pub(crate) use outbox::{Flushed, Outbox};
-pub(crate) use peers::{Peer, accept_peers, read_envelopes};
+pub(crate) use peers::{Peer, accept_peers, read_peer, refuse_peer};
 
 /// How long a stranger may take to say hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
@@ -63,8 +64,15 @@ pub(crate) enum Event {
         /// What to tell it before the connection is closed.
         parting: Option<Complaint>,
     },
-    /// A member has dialled us and said hello properly.
+    /// A node of this cluster has dialled us and said hello properly.
     PeerOpened(Peer),
+    /// A node that was taken in will say no more.
+    PeerEnded {
+        /// The node.
+        from: NodeId,
+        /// Its connection.
+        id: ConnectionId,
+    },
     /// Messages of a member, in order.
     Envelopes(Vec<Envelope>),
     /// A member we dialled can be talked to.
@@ -150,8 +158,12 @@ pub(crate) struct Context {
     pub(crate) cluster: Arc<str>,
     /// This node.
     pub(crate) node: NodeId,
-    /// All members but this one.
-    pub(crate) peers: Arc<[NodeId]>,
+    /// The number of its data directory.
+    pub(crate) incarnation: u64,
+    /// Those that it takes for the founders of the cluster; empty: it joins later.
+    pub(crate) founders: Arc<BTreeSet<NodeId>>,
+    /// Where it is reached by other members.
+    pub(crate) address: SocketAddr,
     /// To the event loop.
     pub(crate) events: mpsc::Sender<Event>,
 }

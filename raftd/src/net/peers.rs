@@ -11,10 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::lines::TooLong;
-use super::{Complaint, Context, Event, HELLO_BYTES_MAX, Lines, Place, Port};
+use super::{Complaint, ConnectionId, Context, Event, HELLO_BYTES_MAX, Lines, Place, Port};
 use crate::api::{self, Code};
 use crate::codec::{self, Frame, PeerHello};
-use crate::config::NODES_MAX;
+use crate::config::{self, NODES_MAX};
 
 /// Most connections to the peer port: every member's, successors of those that are dying, and some strangers.
 const CONNECTIONS_MAX: usize = 8 * NODES_MAX;
@@ -34,9 +34,9 @@ async fn greet(stream: TcpStream, address: SocketAddr, place: Place, context: Co
     let Ok((reader, writer)) = super::split(stream) else { return };
     let mut lines = Lines::new(reader, HELLO_BYTES_MAX);
     match super::first_line(&mut lines, |line| check_hello(line, &context)).await {
-        Ok(from) => {
+        Ok((hello, reached_at)) => {
             lines.set_line_bytes_max(codec::FRAME_BYTES_MAX);
-            let peer = Peer { from, address, lines, _writer: writer, _place: place };
+            let peer = Peer { hello, reached_at, address, lines, writer, _place: place };
             // Sending fails only when the event loop has ended, and the process with it.
             context.events.send(Event::PeerOpened(peer)).await.ok();
         }
@@ -50,10 +50,13 @@ async fn greet(stream: TcpStream, address: SocketAddr, place: Place, context: Co
     }
 }
 
-/// Who it is, if it is a member of this cluster that means this node.
-fn check_hello(line: &[u8], context: &Context) -> Result<NodeId, Complaint> {
+/// Who it is and where it is reached, if it is a node of this cluster that means this node.
+fn check_hello(
+    line: &[u8],
+    context: &Context,
+) -> Result<(PeerHello, Option<SocketAddr>), Complaint> {
     let bad = |message: String| Err(Complaint::bad_request(message));
-    let PeerHello { protocol, cluster, from, to } = match codec::decode_frame(line) {
+    let hello = match codec::decode_frame(line) {
         Ok(Frame::Hello(hello)) => hello,
         Ok(Frame::Envelope(_)) => return bad("a message before the hello".to_owned()),
         Err(error) => {
@@ -61,6 +64,7 @@ fn check_hello(line: &[u8], context: &Context) -> Result<NodeId, Complaint> {
         }
     };
     let wrong = |message: String| Err(Complaint::new(Code::WrongHello, message));
+    let PeerHello { protocol, ref cluster, from, to, .. } = hello;
     let (node, ours) = (context.node, &context.cluster);
     if protocol != api::PROTOCOL {
         return wrong(format!(
@@ -68,7 +72,7 @@ fn check_hello(line: &[u8], context: &Context) -> Result<NodeId, Complaint> {
             api::PROTOCOL
         ));
     }
-    if *cluster != **ours {
+    if **cluster != **ours {
         return wrong(format!("this is node {node} of cluster {ours:?}, not of {cluster:?}"));
     }
     if to != node {
@@ -76,28 +80,54 @@ fn check_hello(line: &[u8], context: &Context) -> Result<NodeId, Complaint> {
             "this is node {node}, not node {to}; check the addresses in the cluster file"
         ));
     }
-    if !context.peers.contains(&from) {
+    if from == node {
         return wrong(format!(
-            "node {from} is no other member of this cluster; check the cluster file"
+            "this is node {node} itself; every node needs its own id and address"
         ));
     }
-    Ok(from)
+    let reached_at = hello.address.as_deref().map(|text| config::dialable("peer", text));
+    let reached_at = reached_at.transpose().map_err(|fault| {
+        Complaint::bad_request(format!("the hello of node {from} cannot be used: {fault}"))
+    })?;
+    Ok((hello, reached_at))
 }
 
-/// A member that has said hello.
+/// A node that has said hello. Whether it is heard is the event loop's to say.
 #[derive(Debug)]
 pub(crate) struct Peer {
     /// Who it is.
-    pub(crate) from: NodeId,
+    pub(crate) hello: PeerHello,
+    /// Where it says that it is reached.
+    pub(crate) reached_at: Option<SocketAddr>,
     address: SocketAddr,
     lines: Lines,
-    /// Never used, but kept: a dialler takes its end for the end of the link.
-    _writer: OwnedWriteHalf,
+    /// Not used once it is taken in, but kept: a dialler takes its end for the end of the link.
+    writer: OwnedWriteHalf,
     _place: Place,
 }
 
-/// Hands over a member's messages until it ends, or sends what no member sends.
-pub(crate) async fn read_envelopes(mut peer: Peer, node: NodeId, events: mpsc::Sender<Event>) {
+/// Sends a node away that is not wanted.
+pub(crate) async fn refuse_peer(peer: Peer, complaint: Complaint, events: mpsc::Sender<Event>) {
+    let (reason, from) = (complaint.message.clone(), peer.address);
+    // Sending fails only when the event loop has ended, and the process with it.
+    events.send(Event::Refused { port: Port::Peer, from, reason }).await.ok();
+    super::part(peer.lines, peer.writer, complaint).await;
+}
+
+/// Hands over a node's messages until it ends, or sends what no member sends.
+pub(crate) async fn read_peer(
+    peer: Peer,
+    id: ConnectionId,
+    node: NodeId,
+    events: mpsc::Sender<Event>,
+) {
+    let from = peer.hello.from;
+    read_envelopes(peer, node, &events).await;
+    // As above.
+    events.send(Event::PeerEnded { from, id }).await.ok();
+}
+
+async fn read_envelopes(mut peer: Peer, node: NodeId, events: &mpsc::Sender<Event>) {
     loop {
         let mut envelopes = Vec::new();
         let end = take_envelopes(&mut peer, node, &mut envelopes);
@@ -112,7 +142,7 @@ pub(crate) async fn read_envelopes(mut peer: Peer, node: NodeId, events: mpsc::S
                 Ok(false) | Err(_) => return,
             },
             End::Mess(reason) => {
-                let reason = format!("from node {}: {reason}", peer.from);
+                let reason = format!("from node {}: {reason}", peer.hello.from);
                 events
                     .send(Event::Refused { port: Port::Peer, from: peer.address, reason })
                     .await
@@ -143,7 +173,9 @@ fn take_envelopes(peer: &mut Peer, node: NodeId, envelopes: &mut Vec<Envelope>) 
             }
         };
         match codec::decode_frame(line) {
-            Ok(Frame::Envelope(envelope)) if envelope.from == peer.from && envelope.to == node => {
+            Ok(Frame::Envelope(envelope))
+                if envelope.from == peer.hello.from && envelope.to == node =>
+            {
                 envelopes.push(envelope);
             }
             Ok(Frame::Envelope(Envelope { from, to, .. })) => {

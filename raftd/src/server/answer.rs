@@ -1,11 +1,12 @@
 //! What the core says of a request, in the words of the client protocol.
 
-use raft_core::effects::{Outcome, Role};
+use raft_core::effects::{Outcome, Role, TransferFailure};
 use raft_core::kv::{Output, Refusal, Written};
+use raft_core::membership::{ChangeRefusal, MEMBERS_MAX};
 use raft_core::types::{NodeId, Term};
 
+use super::members::Addresses;
 use crate::api::{Code, Done, Error, Response, Served};
-use crate::config::Cluster;
 
 /// What this node takes itself for while it answers.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +21,7 @@ pub(super) fn response(
     tag: u64,
     outcome: Outcome,
     standpoint: Standpoint,
-    cluster: &Cluster,
+    addresses: Addresses<'_>,
 ) -> Response {
     let refused = |code, message: &str| Response::refusal(tag, Error::new(code, message));
     match outcome {
@@ -48,7 +49,7 @@ pub(super) fn response(
             }
         }
         Outcome::NotLeader { leader } => {
-            Response::refusal(tag, not_leader(standpoint, leader, cluster))
+            Response::refusal(tag, not_leader(standpoint, leader, addresses))
         }
         Outcome::Overloaded => refused(
             Code::Overloaded,
@@ -56,23 +57,107 @@ pub(super) fn response(
         ),
         Outcome::LeadershipLost => refused(
             Code::LeadershipLost,
-            "leadership was lost before the write was committed; it may or may not take effect",
+            "leadership was lost before it was committed; it may or may not take effect",
         ),
         Outcome::ReadFailed => refused(
             Code::ReadFailed,
-            "no quorum confirmed the read in time; ask again, or another node",
+            "the read was not confirmed in time, or the node is too far behind; ask again, or another node",
+        ),
+        Outcome::Transferring { to } => Response::refusal(tag, transferring(to, addresses)),
+        Outcome::Changed { index } | Outcome::SnapshotTaken { index } => {
+            Response::done(tag, Done { index: Some(index), ..Done::default() })
+        }
+        Outcome::ChangeRefused(refusal) => Response::refusal(tag, change_error(refusal)),
+        Outcome::Transferred { to } => {
+            Response::done(tag, Done { leader: Some(to), ..Done::default() })
+        }
+        Outcome::TransferFailed(failure) => Response::refusal(tag, transfer_error(failure)),
+        Outcome::SnapshotFailed => refused(
+            Code::SnapshotFailed,
+            "the snapshot could not be written; the node's log says why (is its disk full?)",
         ),
     }
 }
 
-fn not_leader(standpoint: Standpoint, leader: Option<NodeId>, cluster: &Cluster) -> Error {
+fn transferring(to: NodeId, addresses: Addresses<'_>) -> Error {
+    let message =
+        format!("leadership is being handed over to node {to}; nothing was done, ask there");
+    let leader_client = addresses.client(to);
+    Error { leader: Some(to), leader_client, ..Error::new(Code::Transferring, message) }
+}
+
+fn change_error(refusal: ChangeRefusal) -> Error {
+    let say = |code, message: String| Error::new(code, message);
+    match refusal {
+        ChangeRefusal::Pending => say(
+            Code::ChangePending,
+            "another change of membership is not committed yet; one at a time, try again"
+                .to_owned(),
+        ),
+        ChangeRefusal::NotReady => say(
+            Code::NotReady,
+            "the leader is new and has not committed anything of its own term yet; try again"
+                .to_owned(),
+        ),
+        ChangeRefusal::Transferring => say(
+            Code::Transferring,
+            "leadership is being handed over; nothing was done, ask the new leader".to_owned(),
+        ),
+        ChangeRefusal::NotMember { id } => say(
+            Code::NotMember,
+            format!("node {id} is no member; add it first, and let it catch up"),
+        ),
+        ChangeRefusal::AlreadyMember { id } => say(
+            Code::AlreadyMember,
+            format!(
+                "node {id} is a member already; to add another node, give it an id that was never used"
+            ),
+        ),
+        ChangeRefusal::AlreadyVoter { id } => {
+            say(Code::AlreadyVoter, format!("node {id} has a vote already"))
+        }
+        ChangeRefusal::NotCaughtUp { id, behind } => Error {
+            behind: Some(behind),
+            ..say(
+                Code::NotCaughtUp,
+                format!(
+                    "node {id} has not caught up: it lacks {behind} entries, or answers too slowly; try again"
+                ),
+            )
+        },
+        ChangeRefusal::NoVoters => {
+            say(Code::NoVoters, "nobody would have a vote; a cluster needs at least one".to_owned())
+        }
+        ChangeRefusal::TooMany => say(
+            Code::TooManyMembers,
+            format!("{MEMBERS_MAX} members is the most; remove one first"),
+        ),
+    }
+}
+
+fn transfer_error(failure: TransferFailure) -> Error {
+    let (code, message) = match failure {
+        TransferFailure::NoTarget => {
+            (Code::NoTarget, "that node has no vote, or no other node with a vote answers")
+        }
+        TransferFailure::Busy => {
+            (Code::TransferBusy, "leadership is being handed over to another node already")
+        }
+        TransferFailure::TimedOut => (
+            Code::TransferTimedOut,
+            "the other node did not take over within an election timeout; it may still do so, see who leads",
+        ),
+    };
+    Error::new(code, message)
+}
+
+fn not_leader(standpoint: Standpoint, leader: Option<NodeId>, addresses: Addresses<'_>) -> Error {
     let node = standpoint.node;
     let message = match leader {
         Some(leader) => format!("node {node} does not lead; node {leader} does"),
         None => format!("node {node} does not lead, and knows no leader now; try again"),
     };
-    let member = leader.and_then(|leader| cluster.member(leader));
-    let leader_client = member.map(|member| member.client.to_string());
+    let leader_client = leader.and_then(|leader| addresses.client(leader));
     Error { leader, leader_client, ..Error::new(Code::NotLeader, message) }
 }
 

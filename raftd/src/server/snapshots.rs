@@ -1,0 +1,118 @@
+//! Threads that read and write snapshots, so that the loop never waits for them.
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use raft_core::effects::{ReadChunk, ReceivedChunk};
+use raft_core::node::Input;
+use raft_core::snapshot::Snapshot;
+use raft_core::types::NodeId;
+
+use crate::storage::{Saver, Transfers};
+
+/// What is handed to the threads; their answers come back as inputs for the core.
+///
+/// The queues have no bounds of their own: the core has at most one snapshot written at a time, one piece read for each
+/// member, and takes a received piece only after the one before.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    saves: Sender<Snapshot>,
+    transfers: Sender<Job>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Read(ReadChunk),
+    Receive(ReceivedChunk),
+}
+
+impl Snapshots {
+    /// Starts the threads. `notify` is called on them, and must not block.
+    pub(super) fn spawn(
+        node: NodeId,
+        saver: Saver,
+        transfers: Transfers,
+        notify: impl Fn(Input) + Clone + Send + 'static,
+    ) -> io::Result<Snapshots> {
+        let (saves, to_save) = mpsc::channel();
+        let (jobs, to_transfer) = mpsc::channel();
+        let also_notify = notify.clone();
+        thread::Builder::new()
+            .name("snapshot-saver".into())
+            .spawn(move || save_all(node, saver, &to_save, notify))?;
+        thread::Builder::new()
+            .name("snapshot-transfer".into())
+            .spawn(move || transfer_all(node, transfers, &to_transfer, also_notify))?;
+        Ok(Snapshots { saves, transfers: jobs })
+    }
+
+    /// Has a snapshot written.
+    pub(super) fn save(&self, snapshot: Snapshot) {
+        // The threads end with the process only.
+        self.saves.send(snapshot).ok();
+    }
+
+    /// Has a piece of a snapshot's file read.
+    pub(super) fn read(&self, chunk: ReadChunk) {
+        self.transfers.send(Job::Read(chunk)).ok();
+    }
+
+    /// Has a piece of another node's snapshot written.
+    pub(super) fn receive(&self, chunk: ReceivedChunk) {
+        self.transfers.send(Job::Receive(chunk)).ok();
+    }
+}
+
+fn save_all(
+    node: NodeId,
+    mut saver: Saver,
+    snapshots: &Receiver<Snapshot>,
+    notify: impl Fn(Input),
+) {
+    for snapshot in snapshots {
+        let last = snapshot.last;
+        notify(match saver.save(&snapshot) {
+            Ok(bytes) => Input::SnapshotSaved { last, bytes },
+            Err(error) => {
+                tracing::warn!(event = "snapshot_failed", node, index = last.index, %error, "no snapshot now; later, perhaps");
+                Input::SnapshotFailed { last }
+            }
+        });
+    }
+}
+
+fn transfer_all(
+    node: NodeId,
+    mut transfers: Transfers,
+    jobs: &Receiver<Job>,
+    notify: impl Fn(Input),
+) {
+    for job in jobs {
+        match job {
+            Job::Read(chunk) => notify(read(node, &mut transfers, chunk)),
+            Job::Receive(chunk) => match transfers.receive(&chunk) {
+                Ok(None) => {}
+                Ok(Some(saved)) => notify(Input::SnapshotReceived { saved }),
+                Err(error) => {
+                    let snapshot = chunk.snapshot;
+                    tracing::warn!(event = "snapshot_not_received", node, index = snapshot.index, %error);
+                    notify(Input::ReceiveFailed { snapshot });
+                }
+            },
+        }
+    }
+}
+
+fn read(node: NodeId, transfers: &mut Transfers, chunk: ReadChunk) -> Input {
+    let ReadChunk { to, snapshot, offset } = chunk;
+    match transfers.read(snapshot, offset) {
+        Ok(Some((data, total))) => Input::ChunkRead { to, snapshot, offset, data, total },
+        // A newer one has taken its place.
+        Ok(None) => Input::ChunkFailed { to, snapshot },
+        Err(error) => {
+            tracing::warn!(event = "snapshot_not_sent", node, to, index = snapshot.index, %error);
+            Input::ChunkFailed { to, snapshot }
+        }
+    }
+}
