@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::effects::Record;
 use raft_core::kv::{Command, Op, RequestId};
-use raft_core::message::{Envelope, Message, ReadQuestion};
+use raft_core::message::{Envelope, Message, ReadQuestion, Stand};
 use raft_core::types::{Entry, EntryId, Payload};
 
 use super::*;
@@ -92,22 +92,99 @@ fn peer_lines_are_written_in_the_documented_shape() {
         entries: vec![entry(18, 3, Payload::Noop), entry(19, 3, put("x", "v"))],
         commit: 16,
         round: 4,
+        stand: Stand { session: 9, voter: true, incarnation: 0 },
     };
     let line = envelope_line(&Envelope { from: 1, to: 2, term: 3, message: append });
-    let json = r#"{"from":1,"to":2,"term":3,"append":{"prev":[17,3],"commit":16,"round":4,"entries":[{"index":18,"term":3,"noop":true},{"index":19,"term":3,"request":"c3@12:17","ack":12,"op":{"put":{"key":"x","value":"v"}}}]}}"#;
+    let json = r#"{"from":1,"to":2,"term":3,"append":{"prev":[17,3],"commit":16,"round":4,"stand":{"session":9,"voter":true,"incarnation":0},"entries":[{"index":18,"term":3,"noop":true},{"index":19,"term":3,"request":"c3@12:17","ack":12,"op":{"put":{"key":"x","value":"v"}}}]}}"#;
     assert_eq!(line, sealed(json));
-    let hello = PeerHello { protocol: 1, cluster: "demo".into(), from: 1, to: 2 };
+    let mut hello = PeerHello {
+        protocol: 1,
+        cluster: "demo".into(),
+        from: 1,
+        to: 2,
+        incarnation: 77,
+        knows: None,
+        founders: [].into(),
+        address: None,
+    };
     let mut line = Vec::new();
     encode_hello(&hello, &mut line);
-    assert_eq!(line, sealed(r#"{"hello":{"protocol":1,"cluster":"demo","from":1,"to":2}}"#));
+    let json = r#"{"hello":{"protocol":1,"cluster":"demo","from":1,"to":2,"incarnation":77}}"#;
+    assert_eq!(line, sealed(json));
+    assert_eq!(decode_frame(&line).unwrap(), Frame::Hello(hello.clone()));
+    (hello.knows, hello.founders) = (Some(78), [1, 2].into());
+    hello.address = Some("127.0.0.1:7101".to_owned());
+    line.clear();
+    encode_hello(&hello, &mut line);
+    let json = r#"{"hello":{"protocol":1,"cluster":"demo","from":1,"to":2,"incarnation":77,"knows":78,"founders":[1,2],"address":"127.0.0.1:7101"}}"#;
+    assert_eq!(line, sealed(json));
     assert_eq!(decode_frame(&line).unwrap(), Frame::Hello(hello));
+}
+
+#[test]
+fn rare_peer_messages_are_written_in_the_documented_shape() {
+    let last = EntryId { term: 3, index: 900 };
+    let stand = Stand { session: 9, voter: false, incarnation: 77 };
+    let cases = [
+        (
+            Message::Install {
+                last,
+                offset: 5,
+                data: "{\"a\":1}\n".into(),
+                total: 100,
+                round: 4,
+                stand,
+            },
+            r#""install":{"last":[900,3],"offset":5,"total":100,"round":4,"stand":{"session":9,"voter":false,"incarnation":77},"data":"{\"a\":1}\n"}"#,
+        ),
+        (
+            Message::InstallReply { last, offset: 13, round: 4, session: 9 },
+            r#""install_reply":{"last":[900,3],"offset":13,"round":4,"session":9}"#,
+        ),
+        (
+            Message::AppendAccepted { matched: 18, round: 4, session: 9, lost: false },
+            r#""append_accepted":{"matched":18,"round":4,"session":9}"#,
+        ),
+        (
+            Message::AppendAccepted { matched: 18, round: 4, session: 9, lost: true },
+            r#""append_accepted":{"matched":18,"round":4,"session":9,"lost":true}"#,
+        ),
+        (Message::Lost { incarnation: 77, session: 9 }, r#""lost":{"incarnation":77,"session":9}"#),
+        (Message::TimeoutNow, r#""timeout_now":{}"#),
+        (Message::Vote { last, transfer: false }, r#""vote":{"last":[900,3]}"#),
+        (Message::Vote { last, transfer: true }, r#""vote":{"last":[900,3],"transfer":true}"#),
+    ];
+    for (message, json) in cases {
+        let envelope = Envelope { from: 1, to: 2, term: 4, message };
+        assert_eq!(
+            envelope_line(&envelope),
+            sealed(&format!(r#"{{"from":1,"to":2,"term":4,{json}}}"#))
+        );
+    }
+}
+
+#[test]
+fn pieces_of_a_snapshot_are_bounded() {
+    let piece = |last: &str, data: &str| {
+        let stand = r#"{"session":1,"voter":true,"incarnation":0}"#;
+        let install = format!(
+            r#"{{"last":{last},"offset":0,"total":9,"round":0,"stand":{stand},"data":"{data}"}}"#
+        );
+        decode_frame(&sealed(&format!(r#"{{"from":1,"to":2,"term":3,"install":{install}}}"#)))
+    };
+    let longest = "x".repeat(APPEND_BYTES_MAX);
+    assert!(piece("[9,1]", &longest).is_ok());
+    let refused = piece("[9,1]", &format!("{longest}x")).unwrap_err().to_string();
+    assert!(refused.contains("a piece of 1048577 bytes"), "{refused}");
+    let refused = piece("[0,0]", "x").unwrap_err().to_string();
+    assert!(refused.contains("a snapshot of nothing"), "{refused}");
 }
 
 #[test]
 fn received_entries_keep_the_senders_text() {
     let append = |text: &str| {
         sealed(&format!(
-            r#"{{"from":1,"to":2,"term":3,"append":{{"prev":[17,3],"commit":0,"round":0,"entries":[{text}]}}}}"#
+            r#"{{"from":1,"to":2,"term":3,"append":{{"prev":[17,3],"commit":0,"round":0,"stand":{{"session":0,"voter":true,"incarnation":0}},"entries":[{text}]}}}}"#
         ))
     };
     // It would be stored as it stands, and be no entry to the log's reader.
@@ -138,7 +215,7 @@ fn recovered_entries_keep_no_text() {
 fn malformed_messages_are_refused_by_name() {
     let append = |prev: &str, entries: &str| {
         refusal(&format!(
-            r#"{{"from":1,"to":2,"term":3,"append":{{"prev":{prev},"commit":0,"round":0,"entries":[{entries}]}}}}"#
+            r#"{{"from":1,"to":2,"term":3,"append":{{"prev":{prev},"commit":0,"round":0,"stand":{{"session":0,"voter":true,"incarnation":0}},"entries":[{entries}]}}}}"#
         ))
     };
     let noop = |index: u64, term: u64| format!(r#"{{"index":{index},"term":{term},"noop":true}}"#);
@@ -208,8 +285,9 @@ fn largest_append_fits_a_frame() {
     let request = RequestId { client: "\"".repeat(128), seq: COUNT_MAX };
     let op = Op::Cas { key, expect: Some(value.clone()), value };
     let entries = vec![entry(1, 1, Payload::Command(Command { request, ack: COUNT_MAX, op }))];
-    let message =
-        Message::Append { prev: EntryId::ZERO, entries, commit: COUNT_MAX, round: COUNT_MAX };
+    let (prev, most) = (EntryId::ZERO, COUNT_MAX);
+    let stand = Stand { session: most, voter: false, incarnation: most };
+    let message = Message::Append { prev, entries, commit: most, round: most, stand };
     let envelope = Envelope { from: 1, to: 2, term: 1, message };
     assert_eq!(decode_frame(&envelope_line(&envelope)).unwrap(), Frame::Envelope(envelope));
 }
@@ -221,6 +299,7 @@ fn single_damaged_byte_is_refused() {
         entries: vec![entry(1, 1, put("key", "a value \u{fc} \" \\"))],
         commit: 0,
         round: 7,
+        stand: Stand { session: 1, voter: true, incarnation: 0 },
     };
     let line = envelope_line(&Envelope { from: 1, to: 2, term: 1, message });
     for at in 0..line.len() {
@@ -279,6 +358,7 @@ prop_compose! {
         payloads in vec((any_payload(), 0..2_u64), 0..6),
         commit in any_count(),
         round in any_count(),
+        stand in any_stand(),
     ) -> (u64, Message) {
         let mut last = prev;
         let mut entries = Vec::new();
@@ -286,8 +366,34 @@ prop_compose! {
             last = EntryId { term: (last.term + rise).max(1), index: last.index + 1 };
             entries.push(Entry::new(last, payload));
         }
-        (last.term, Message::Append { prev, entries, commit, round })
+        (last.term, Message::Append { prev, entries, commit, round, stand })
     }
+}
+
+fn any_stand() -> impl Strategy<Value = Stand> {
+    (any_count(), any::<bool>(), any_count()).prop_map(|(session, voter, incarnation)| Stand {
+        session,
+        voter,
+        incarnation,
+    })
+}
+
+fn any_snapshot_message() -> impl Strategy<Value = Message> {
+    let last =
+        || (any_positive(), any_positive()).prop_map(|(term, index)| EntryId { term, index });
+    prop_oneof![
+        (last(), any_count(), any::<String>(), any_count(), any_count(), any_stand()).prop_map(
+            |(last, offset, data, total, round, stand)| {
+                Message::Install { last, offset, data: data.into(), total, round, stand }
+            }
+        ),
+        (last(), any_count(), any_count(), any_count()).prop_map(
+            |(last, offset, round, session)| Message::InstallReply { last, offset, round, session }
+        ),
+        (any_positive(), any_count())
+            .prop_map(|(incarnation, session)| Message::Lost { incarnation, session }),
+        Just(Message::TimeoutNow),
+    ]
 }
 
 fn any_envelope() -> impl Strategy<Value = Envelope> {
@@ -299,18 +405,27 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
             .prop_map(|(next_term, last)| Message::PreVote { next_term, last }),
         (any_positive(), any::<bool>())
             .prop_map(|(next_term, granted)| Message::PreVoteReply { next_term, granted }),
-        any_id().prop_map(|last| Message::Vote { last }),
+        (any_id(), any::<bool>()).prop_map(|(last, transfer)| Message::Vote { last, transfer }),
         any::<bool>().prop_map(|granted| Message::VoteReply { granted }),
-        (any_count(), any_count())
-            .prop_map(|(matched, round)| Message::AppendAccepted { matched, round }),
-        (any_count(), any_id(), any_count()).prop_map(|(prev_index, hint, round)| {
-            Message::AppendRejected { prev_index, hint, round }
-        }),
+        (any_count(), any_count(), any_count(), any::<bool>()).prop_map(
+            |(matched, round, session, lost)| Message::AppendAccepted {
+                matched,
+                round,
+                session,
+                lost
+            }
+        ),
+        (any_count(), any_id(), any_count(), any_count()).prop_map(
+            |(prev_index, hint, round, session)| {
+                Message::AppendRejected { prev_index, hint, round, session }
+            }
+        ),
         question().prop_map(|question| Message::ReadIndex { question }),
         (question(), proptest::option::of(any_count()))
             .prop_map(|(question, index)| Message::ReadIndexReply { question, index }),
     ];
-    let said = prop_oneof![any_append(), (any_count(), other)];
+    let snapshot = (any_count(), any_snapshot_message());
+    let said = prop_oneof![any_append(), snapshot, (any_count(), other)];
     (1..10_u64, 11..20_u64, said).prop_map(|(from, to, (term, message))| Envelope {
         from,
         to,
