@@ -43,6 +43,9 @@ const _: () = {
 /// on them cannot overflow.
 pub const COUNT_MAX: u64 = 1 << 53;
 
+/// Longest address of a member in a configuration, bytes: the longest host name, and a port.
+pub const ADDRESS_BYTES_MAX: usize = 253 + 6;
+
 /// Why a line is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -69,8 +72,10 @@ pub enum Error {
     /// The text is not JSON, or not of a shape that is known here.
     #[error("its content is not understood: {0}")]
     Json(serde_json::Error),
-    /// An entry without content, or with two kinds of it.
-    #[error("entry {0} must have either \"noop\":true, or \"request\" and \"op\"")]
+    /// An entry without content, or with several kinds of it.
+    #[error(
+        "entry {0} must have exactly one of \"noop\":true, \"config\", and \"request\" with \"op\""
+    )]
     EntryContent(EntryId),
     /// A key of an illegal length.
     #[error("the key has {bytes} bytes; 1 to {max} are allowed", max = crate::api::KEY_BYTES_MAX)]
@@ -82,6 +87,25 @@ pub enum Error {
     #[error("the value has {bytes} bytes; {max} is the most", max = crate::api::VALUE_BYTES_MAX)]
     Value {
         /// Its length.
+        bytes: usize,
+    },
+    /// A configuration in which nobody can decide.
+    #[error("the configuration has no voters")]
+    NoVoters,
+    /// A member with a number that not all readers take exactly.
+    #[error("member {id}: {number} is over 2^53")]
+    MemberNumber {
+        /// The member.
+        id: NodeId,
+        /// Its id, or that of its data directory.
+        number: u64,
+    },
+    /// A member with an address that is too long.
+    #[error("member {id}: an address has {bytes} bytes; {ADDRESS_BYTES_MAX} is the most")]
+    Address {
+        /// The member.
+        id: NodeId,
+        /// The address's length.
         bytes: usize,
     },
     /// Text that would be stored as it stands, but that the log's reader would not know for an entry.

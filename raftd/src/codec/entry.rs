@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use raft_core::kv::{Command, Op, RequestId};
+use raft_core::membership::Configuration;
 use raft_core::types::{Entry, EntryId, Index, Payload, Term};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Error, count, positive, write_json};
+use super::{ADDRESS_BYTES_MAX, COUNT_MAX, Error, count, positive, write_json};
 use crate::api::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// How every entry begins; in the log this tells entries from all other lines.
@@ -23,6 +24,9 @@ pub fn entry_json(entry: &Entry) -> &str {
             Payload::Command(Command { request, ack, op }) => {
                 write_json(&mut text, &CommandOut { index, term, request, ack: *ack, op });
             }
+            Payload::Configuration(config) => {
+                write_json(&mut text, &ConfigurationOut { index, term, config });
+            }
         }
         String::from_utf8(text).expect("JSON is UTF-8").into_boxed_str()
     })
@@ -31,14 +35,18 @@ pub fn entry_json(entry: &Entry) -> &str {
 /// Reads an entry's JSON text. Whoever will send it on stores the text in [`Entry::encoded`]; after a restart it is
 /// left out, because most entries that a restart reads are never sent again.
 pub fn decode_entry(text: &str) -> Result<Entry, Error> {
-    let EntryIn { index, term, noop, request, ack, op } =
+    let EntryIn { index, term, noop, request, ack, op, config } =
         serde_json::from_str(text).map_err(Error::Json)?;
     let id = EntryId { term, index };
-    let payload = match (noop, request, op) {
-        (true, None, None) if ack == 0 => Payload::Noop,
-        (false, Some(RequestIn(request)), Some(op)) => {
+    let payload = match (noop, request, op, config) {
+        (true, None, None, None) if ack == 0 => Payload::Noop,
+        (false, Some(RequestIn(request)), Some(op), None) => {
             check_bounds(&op)?;
             Payload::Command(Command { request, ack, op })
+        }
+        (false, None, None, Some(config)) if ack == 0 => {
+            check_configuration(&config)?;
+            Payload::Configuration(Arc::new(config))
         }
         _ => return Err(Error::EntryContent(id)),
     };
@@ -68,11 +76,36 @@ fn check_bounds(op: &Op) -> Result<(), Error> {
     }
 }
 
+/// Beyond what every configuration holds by its type: somebody can decide, and the numbers are ones that all readers
+/// take exactly.
+pub(super) fn check_configuration(config: &Configuration) -> Result<(), Error> {
+    if config.incoming().is_empty() {
+        return Err(Error::NoVoters);
+    }
+    for (&id, member) in config.members() {
+        if let Some(number) = [id, member.incarnation].into_iter().find(|&n| n > COUNT_MAX) {
+            return Err(Error::MemberNumber { id, number });
+        }
+        let texts = member.address.iter().flat_map(|address| [&address.peer, &address.client]);
+        if let Some(text) = texts.into_iter().find(|text| text.len() > ADDRESS_BYTES_MAX) {
+            return Err(Error::Address { id, bytes: text.len() });
+        }
+    }
+    Ok(())
+}
+
 #[derive(Serialize)]
 struct NoopOut {
     index: Index,
     term: Term,
     noop: bool,
+}
+
+#[derive(Serialize)]
+struct ConfigurationOut<'a> {
+    index: Index,
+    term: Term,
+    config: &'a Configuration,
 }
 
 #[derive(Serialize)]
@@ -110,6 +143,8 @@ struct EntryIn {
     ack: u64,
     #[serde(default)]
     op: Option<Op>,
+    #[serde(default)]
+    config: Option<Configuration>,
 }
 
 /// A request ID, read without an intermediate copy.
