@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use raft_core::effects::{Record, Write};
 use raft_core::kv::{Command, Op, RequestId};
 use raft_core::types::{Entry, EntryId, Payload};
-use raftd::storage::{self, Identity, LogFile, Options};
+use raftd::storage::{self, Founding, Identity, LogFile, Options};
 use tempfile::TempDir;
 
 const VALUE_BYTES: usize = 100;
@@ -30,6 +30,10 @@ fn main() -> Result<()> {
 
 fn identity() -> Identity {
     Identity { cluster: "bench".into(), node: 1 }
+}
+
+fn founding() -> Founding {
+    Founding { founders: [1].into(), has_peers: false }
 }
 
 fn put(index: u64) -> Record {
@@ -76,7 +80,7 @@ fn append(parent: &Path, padding_bytes: u64, records: u64, syncs: u64) -> Result
 }
 
 fn open(dir: &Path, options: Options) -> Result<LogFile> {
-    let mut log = storage::open_with(dir, &identity(), options)?.log;
+    let mut log = storage::open_with(dir, &identity(), &founding(), options)?.log;
     let records = vec![Record::HardState { term: 1, vote: Some(1) }];
     log.append(&Write { seq: 1, term: 1, records });
     log.sync()?;
@@ -99,7 +103,7 @@ fn measure_recovery(parent: &Path) -> Result<()> {
     drop(log);
     let before = memory_kib()?;
     let start = Instant::now();
-    let opened = storage::open(dir.path(), &identity())?;
+    let opened = storage::open(dir.path(), &identity(), &founding())?;
     let elapsed = start.elapsed();
     let memory = (memory_kib()? - before) / 1024;
     let entries = opened.recovered.entries.len();

@@ -1,4 +1,4 @@
-//! Whatever may have been acknowledged and is not what was written keeps the node from starting.
+//! Whatever may have been acknowledged and is not what was written keeps a node without peers from starting.
 
 use raftd::codec::{LogLine, SegmentStart, decode_log_line, encode_segment_start};
 use rand::SeedableRng;
@@ -28,12 +28,6 @@ fn many_segments() -> TempDir {
     log.close().unwrap();
     assert!(segment(dir.path(), 4).exists());
     dir
-}
-
-fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut content = fs::read(file).unwrap();
-    change(&mut content);
-    fs::write(file, content).unwrap();
 }
 
 /// The line of a byte, from 1.
@@ -79,7 +73,7 @@ fn damaged_byte_before_the_last_batch_is_refused_with_file_and_line() {
                 "byte {at} flipped by {flip:#x} in line {line}: {refused}"
             );
             assert!(
-                refused.contains("an empty data directory under the same node id, is not safe"),
+                refused.contains("an empty data directory under the same node id, loses what"),
                 "{refused}"
             );
             fs::write(&file, &whole).unwrap();
@@ -152,7 +146,7 @@ fn intact_lines_that_cannot_follow_are_refused_by_reason() {
         (vec![hard_state(1, Some(3))], "line 6: the vote of term 1 changes from node 2 to node 3"),
         (
             vec![Record::Truncate { from: 2 }],
-            "line 6: entries from 2 on are declared void, but the last one is 1",
+            "line 6: entries from 2 on are declared void, but those that stand are 1 to 1",
         ),
     ];
     for (records, expected) in cases {
@@ -174,7 +168,10 @@ fn intact_lines_that_cannot_follow_are_refused_by_reason() {
 #[test]
 fn line_that_is_no_record_is_refused_by_reason() {
     let cases = [
-        ("hello\n", "line 6: this is no record of the log: it does not start with a checksum"),
+        (
+            "hello\n",
+            "line 6: this is no line that was ever written: it does not start with a checksum",
+        ),
         ("00000000 {\"truncate\":1}\n", "its checksum is"),
         ("5F1C8A30 {}\n", "it does not start with a checksum (8 lowercase hex digits"),
     ];
@@ -195,14 +192,13 @@ fn line_that_is_no_record_is_refused_by_reason() {
 #[test]
 fn missing_segment_is_refused_by_name() {
     let origin = many_segments();
-    let count = u64::try_from(fs::read_dir(origin.path().join("log")).unwrap().count()).unwrap();
-    for number in 1..=count {
-        let dir = scratch();
-        copy(origin.path(), dir.path());
+    let numbers = segments(origin.path());
+    for &number in &numbers {
+        let dir = copied(origin.path());
         fs::remove_file(segment(dir.path(), number)).unwrap();
         let refused = refusal(dir.path());
         let expected = format!("{} is missing", segment(dir.path(), number).display());
-        assert!(refused.contains(&expected), "segment {number} of {count}: {refused}");
+        assert!(refused.contains(&expected), "segment {number} of {numbers:?}: {refused}");
     }
 }
 
@@ -211,16 +207,14 @@ fn closed_segment_that_lost_its_end_is_refused() {
     let origin = many_segments();
     let whole = fs::read(segment(origin.path(), 2)).unwrap();
     for cut in [1, 2, 3, 100, whole.len() - 1, whole.len()] {
-        let dir = scratch();
-        copy(origin.path(), dir.path());
+        let dir = copied(origin.path());
         edit(&segment(dir.path(), 2), |content| content.truncate(whole.len() - cut));
         let refused = refusal(dir.path());
         let named = [2, 3].map(|n| segment(dir.path(), n).display().to_string());
         assert!(named.iter().any(|name| refused.contains(name)), "{cut} bytes less: {refused}");
     }
     // Whole batches less: only the next segment can tell.
-    let dir = scratch();
-    copy(origin.path(), dir.path());
+    let dir = copied(origin.path());
     let batch_end = whole[..whole.len() - 1].windows(2).rposition(|w| w == b"\n\n").unwrap() + 2;
     edit(&segment(dir.path(), 2), |content| content.truncate(batch_end));
     let refused = refusal(dir.path());
@@ -246,8 +240,12 @@ fn segment_of_another_place_is_refused() {
 /// A copy of an older segment, or one from another time, would pass for intact by its checksums.
 #[test]
 fn segment_that_starts_elsewhere_than_the_one_before_ends_is_refused() {
-    let changes: [fn(&mut SegmentStart); 3] =
-        [|start| start.next += 1, |start| start.term += 1, |start| start.vote = Some(3)];
+    let changes: [fn(&mut SegmentStart); 4] = [
+        |start| start.next += 1,
+        |start| start.last_term += 1,
+        |start| start.term += 1,
+        |start| start.vote = Some(3),
+    ];
     for change in changes {
         let dir = many_segments();
         edit(&segment(dir.path(), 2), |content| {
@@ -268,10 +266,9 @@ fn segment_that_starts_elsewhere_than_the_one_before_ends_is_refused() {
 #[test]
 fn newest_segment_without_its_first_line_is_refused() {
     let origin = many_segments();
-    let newest = u64::try_from(fs::read_dir(origin.path().join("log")).unwrap().count()).unwrap();
+    let newest = segments(origin.path()).pop().unwrap();
     for content in [&b""[..], b"\n\n\n", &[0; 100], b"hello"] {
-        let dir = scratch();
-        copy(origin.path(), dir.path());
+        let dir = copied(origin.path());
         fs::write(segment(dir.path(), newest), content).unwrap();
         let refused = refusal(dir.path());
         assert!(

@@ -6,7 +6,12 @@ mod damage;
 mod directory;
 mod disk_full;
 mod inspect;
+mod papers;
+mod purge;
 mod recovery;
+mod set_aside;
+mod snapshots;
+mod transfers;
 mod writer;
 
 use std::fs;
@@ -17,7 +22,7 @@ use raft_core::effects::{Record, Write};
 use raft_core::kv::{Command, Op, RequestId};
 use raft_core::node::Recovered;
 use raft_core::types::{Entry, EntryId, Index, NodeId, Payload, Term};
-use raftd::storage::{self, Error, Identity, LogFile, Opened, Options};
+use raftd::storage::{self, Error, Founding, Identity, LogFile, Opened, Options};
 use rand::Rng;
 use rand::rngs::SmallRng;
 use tempfile::TempDir;
@@ -32,6 +37,16 @@ fn identity() -> Identity {
     Identity { cluster: "demo".into(), node: 1 }
 }
 
+/// Node 1 is the whole cluster.
+fn alone() -> Founding {
+    Founding { founders: [1].into(), has_peers: false }
+}
+
+/// Node 1 is one of three.
+fn with_peers() -> Founding {
+    Founding { founders: [1, 2, 3].into(), has_peers: true }
+}
+
 /// Small enough that a test sees several segments and several steps of padding.
 const TINY: Options = Options { segment_bytes: 2_000, padding_bytes: 512 };
 
@@ -43,7 +58,7 @@ fn open(dir: &Path) -> Opened {
 }
 
 fn open_with(dir: &Path, options: Options) -> Result<Opened, Error> {
-    storage::open_with(dir, &identity(), options)
+    storage::open_with(dir, &identity(), &alone(), options)
 }
 
 /// Why the directory cannot be opened; asserts that the attempt changed nothing.
@@ -74,11 +89,36 @@ fn segment(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("log/{number:020}.log"))
 }
 
+/// Numbers of the segments there are.
+fn segments(dir: &Path) -> Vec<u64> {
+    let names = contents(&dir.join("log")).into_iter().map(|(path, _)| path);
+    let segments = names.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    segments.map(|path| path.file_stem().unwrap().to_str().unwrap().parse().unwrap()).collect()
+}
+
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to.join("log")).unwrap();
-    for (path, content) in contents(from) {
-        fs::write(to.join(path.strip_prefix(from).unwrap()), content).unwrap();
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(path, target).unwrap();
+        }
     }
+}
+
+fn copied(from: &Path) -> TempDir {
+    let dir = scratch();
+    copy(from, dir.path());
+    dir
+}
+
+fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut content = fs::read(file).unwrap();
+    change(&mut content);
+    fs::write(file, content).unwrap();
 }
 
 fn hard_state(term: Term, vote: Option<NodeId>) -> Record {
@@ -103,13 +143,14 @@ fn write(log: &mut LogFile, records: Vec<Record>) {
 struct Model {
     term: Term,
     vote: Option<NodeId>,
+    base: EntryId,
     entries: Vec<Arc<Entry>>,
 }
 
 impl From<Recovered> for Model {
     fn from(recovered: Recovered) -> Model {
-        let Recovered { term, vote, entries } = recovered;
-        Model { term, vote, entries }
+        let Recovered { term, vote, base, entries, .. } = recovered;
+        Model { term, vote, base, entries }
     }
 }
 
@@ -117,8 +158,12 @@ impl Model {
     fn apply(&mut self, record: &Record) {
         match record {
             Record::HardState { term, vote } => (self.term, self.vote) = (*term, *vote),
-            Record::Truncate { from } => self.entries.truncate(usize::try_from(from - 1).unwrap()),
+            Record::Truncate { from } => self.entries.retain(|entry| entry.id.index < *from),
             Record::Entry(entry) => self.entries.push(Arc::clone(entry)),
+            Record::Snapshot { last } => {
+                self.base = *last;
+                self.entries.clear();
+            }
         }
     }
 
@@ -129,21 +174,20 @@ impl Model {
     }
 
     fn last(&self) -> EntryId {
-        self.entries.last().map_or(EntryId::ZERO, |entry| entry.id)
+        self.entries.last().map_or(self.base, |entry| entry.id)
     }
 
-    /// Records that a node could write next, and takes them as written.
-    fn random_records(&mut self, rng: &mut SmallRng) -> Vec<Record> {
+    /// Records that a node could write next that knows the entries up to `committed` to be so; takes them as written.
+    fn random_records(&mut self, rng: &mut SmallRng, committed: Index) -> Vec<Record> {
         let mut records = Vec::new();
         for _ in 0..rng.random_range(1..6) {
             let record = match rng.random_range(0..10) {
                 0 => hard_state(self.term + rng.random_range(1..3), None),
                 1 => hard_state(self.term, Some(self.vote.unwrap_or(rng.random_range(1..6)))),
-                2 if self.last().index > 0 => {
+                2 if self.last().index > committed => {
                     let last = self.last().index;
-                    Record::Truncate {
-                        from: rng.random_range(last.saturating_sub(3).max(1)..=last),
-                    }
+                    let from = last.saturating_sub(3).max(committed + 1);
+                    Record::Truncate { from: rng.random_range(from..=last) }
                 }
                 _ if self.term == 0 => hard_state(1, None),
                 _ => {
