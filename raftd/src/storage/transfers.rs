@@ -147,10 +147,14 @@ impl Outgoing {
     fn read(&self, offset: u64) -> Result<(Arc<str>, u64, bool), Error> {
         let failed = |e| Error::io("read", &self.path, e);
         let metadata = self.file.metadata().map_err(failed)?;
+        let (total, is_replaced) = (metadata.len(), metadata.nlink() == 0);
+        if offset >= total {
+            return Ok((Arc::from(""), total, is_replaced));
+        }
         let mut bytes = vec![0; PIECE_BYTES_MAX];
         let mut length = 0;
         while length < bytes.len() {
-            let at = offset.saturating_add(u64::try_from(length).expect("lengths fit 64 bits"));
+            let at = offset + u64::try_from(length).expect("lengths fit 64 bits");
             match self.file.read_at(&mut bytes[length..], at) {
                 Ok(0) => break,
                 Ok(read) => length += read,
@@ -167,7 +171,7 @@ impl Outgoing {
             }
             Err(_) => return Err(Error::BadOffset { path: self.path.clone(), offset }),
         };
-        Ok((text.into(), metadata.len(), metadata.nlink() == 0))
+        Ok((text.into(), total, is_replaced))
     }
 }
 

@@ -19,8 +19,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use raft_core::effects::{Record, Write};
-use raft_core::kv::{Command, Op, RequestId};
+use raft_core::kv::{Command, Limits, Op, RequestId, Store};
+use raft_core::membership::Configuration;
 use raft_core::node::Recovered;
+use raft_core::snapshot::Snapshot;
 use raft_core::types::{Entry, EntryId, Index, NodeId, Payload, Term};
 use raftd::storage::{self, Error, Founding, Identity, LogFile, Opened, Options};
 use rand::Rng;
@@ -130,6 +132,40 @@ fn put(index: Index, term: Term, value: &str) -> Record {
     let op = Op::Put { key: "key".into(), value: value.into() };
     let payload = Payload::Command(Command { request, ack: index - 1, op });
     Record::Entry(Entry::new(EntryId { term, index }, payload))
+}
+
+/// What the log up to `last` may amount to, with some text that is more than ASCII.
+fn snapshot(last: EntryId, value_bytes: usize) -> Snapshot {
+    let mut store = Store::new(Limits::default());
+    for index in last.index.saturating_sub(3).max(1)..=last.index {
+        let value = "v\"\u{e9}\u{20ac}\u{1f600}".repeat(value_bytes / 11 + 1);
+        let request = RequestId { client: "c1@0".into(), seq: index };
+        let op = Op::Put { key: format!("key {index}"), value };
+        store.apply(index, &Command { request, ack: 0, op });
+    }
+    let config = Arc::new(Configuration::founding([1, 2, 3].into()));
+    Snapshot { last, config_index: last.index.min(1), config, state: store.freeze() }
+}
+
+fn id(index: Index, term: Term) -> EntryId {
+    EntryId { term, index }
+}
+
+fn snapshot_path(dir: &Path, last: EntryId) -> PathBuf {
+    dir.join(format!("snapshot/{:020}-{}.snap", last.index, last.term))
+}
+
+/// Names in the snapshots' directory.
+fn snapshots(dir: &Path) -> Vec<String> {
+    let paths = contents(&dir.join("snapshot")).into_iter().map(|(path, _)| path);
+    paths.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+fn assert_same(found: &Snapshot, expected: &Snapshot) {
+    assert_eq!(
+        (found.last, found.config_index, &found.config, found.state.hash()),
+        (expected.last, expected.config_index, &expected.config, expected.state.hash())
+    );
 }
 
 /// Makes the records durable as one batch.
