@@ -6,16 +6,20 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use raftctl::{Consistency, RequestId};
 
+use crate::member::{MEMBER_HELP, MemberCommand};
+
 use crate::bench::{BENCH_HELP, BenchArgs};
 
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
   1  failed, and certainly had no effect: no such key, value not as
-     expected, no node in reach … (status: no node answered; inspect:
-     damage found; bench: no operation succeeded)
+     expected, no node in reach, change refused … (status: no node answered;
+     inspect: damage found; bench: no operation succeeded; member add and set
+     say what they undid, or left to be repeated)
   2  wrong usage; nothing was sent
-  3  the outcome is unknown: the write may or may not have taken effect
+  3  the outcome is unknown: the write or change may or may not have taken
+     effect
 
 Every write has a request id, CLIENT:SEQ, and takes effect at most once
 under it. If the outcome is unknown, raftctl prints the command that repeats
@@ -31,9 +35,27 @@ Examples:
   raftctl incr visits
   raftctl put text - < README.md                    a value from standard input
   raftctl status
+  raftctl members                                   who they are, and who lags
+  raftctl member add 4 --peer 127.0.0.1:7104 --client 127.0.0.1:7204
+  raftctl transfer-leader 2
   raftctl --endpoints 127.0.0.1:7201 --output json incr visits -1
   raftctl inspect data/1 --records                  a stopped node's files
   raftctl bench --clients 64 --duration 10s";
+
+const TRANSFER_HELP: &str = "\
+The leader takes no more writes, brings the other one's log up to date, and
+tells it to campaign at once. If that does not work out within an election
+timeout, it leads on. Clients see a pause of a round trip or two.
+
+Example:
+  raftctl transfer-leader 2       and then, say, stop node 1 for maintenance";
+
+const SNAPSHOT_HELP: &str = "\
+Nodes take snapshots by themselves when their logs have grown; this has them do
+it now, so that the log before it can go. Writes go on meanwhile.
+
+Example:
+  raftctl snapshot --node 3 --timeout 1m";
 
 /// Talks to a cluster of raftd nodes.
 #[derive(Debug, Parser)]
@@ -100,6 +122,24 @@ pub(crate) enum Command {
     /// Print every node's view of itself; exit 1 if no node answers
     Status,
 
+    /// Print the members as the leader sees them: who has a vote, who lags behind
+    Members,
+
+    /// Add, promote or remove members, or set all voters at once
+    #[command(subcommand, after_help = MEMBER_HELP)]
+    Member(MemberCommand),
+
+    /// Hand the leadership over, and see who leads then
+    #[command(after_help = TRANSFER_HELP)]
+    TransferLeader {
+        /// Whom to; if left out, the voter whose log lacks least
+        id: Option<u64>,
+    },
+
+    /// Have every node, or the one that --node names, write a snapshot of all it has applied
+    #[command(after_help = SNAPSHOT_HELP)]
+    Snapshot,
+
     /// Read and check a stopped node's data directory; exit 1 if it is damaged
     Inspect(InspectArgs),
 
@@ -118,6 +158,10 @@ pub(crate) enum Operation {
         /// How fresh the value must be
         #[arg(long, value_enum, default_value = "linearizable")]
         consistency: Freshness,
+        /// Stale reads: wait until the node has applied the log up to this index, such as one that an earlier answer
+        /// showed; so that reads never go back in time, whichever node answers
+        #[arg(long, value_name = "N")]
+        min_index: Option<u64>,
     },
 
     /// Set a key
@@ -178,6 +222,9 @@ pub(crate) enum Operation {
 pub(crate) enum Freshness {
     /// Reflects every write acknowledged before
     Linearizable,
+    /// The same, as long as clocks are right: the leader need not ask around (if the cluster file has
+    /// `lease_drift_percent`)
+    Lease,
     /// Whatever the node has, however old
     Stale,
 }
@@ -186,6 +233,7 @@ impl From<Freshness> for Consistency {
     fn from(freshness: Freshness) -> Consistency {
         match freshness {
             Freshness::Linearizable => Consistency::Linearizable,
+            Freshness::Lease => Consistency::Lease,
             Freshness::Stale => Consistency::Stale,
         }
     }

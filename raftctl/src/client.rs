@@ -1,5 +1,6 @@
 //! The calls.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use raftd::api::{
@@ -7,14 +8,13 @@ use raftd::api::{
 };
 use rand::Rng;
 use rand::distr::Alphanumeric;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::NodeId;
 use crate::drive::{Driver, Errand, Reached, Task};
 use crate::endpoint::Endpoint as Link;
 use crate::error::{Error, ErrorKind};
-use crate::options::{Endpoint, Options};
+use crate::options::Options;
 use crate::router::{self, Router};
 use crate::session::{Session, Ticket};
 
@@ -27,17 +27,19 @@ const NAME_CHARS: usize = 12;
 /// A session with a cluster. Clones are the same session; many calls may be under way at once.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    options: Options,
-    driver: Driver,
+pub(crate) struct Inner {
+    pub(crate) options: Options,
+    pub(crate) driver: Driver,
     /// What the session's name begins with.
     prefix: String,
     /// None until the first write: its name holds a commit index, which a node must say.
     session: Mutex<Option<Arc<Session>>>,
+    /// The highest index that any answer reflected.
+    seen: AtomicU64,
 }
 
 /// What a call did.
@@ -47,7 +49,8 @@ pub struct Answer {
     pub node: NodeId,
     /// The write's name.
     pub request: Option<RequestId>,
-    /// Log index at which the write took effect; for reads, the index that the value reflects.
+    /// Log index at which the write or the change of membership took effect; for reads, the index that the value
+    /// reflects; for snapshots, the last one in it.
     pub index: Option<u64>,
     /// Get: the value; `None` if the key has none.
     pub value: Option<String>,
@@ -55,19 +58,29 @@ pub struct Answer {
     pub length: Option<u64>,
     /// Incr: the value now.
     pub number: Option<i64>,
+    /// Transfer: who leads now.
+    pub leader: Option<NodeId>,
     /// Reads: the node that served it, what it took itself for, and its term.
     pub served: Option<Served>,
     /// Status: the node's view of itself.
     pub status: Option<Box<Status>>,
 }
 
-/// What is known of one node.
-#[derive(Debug)]
-pub struct NodeStatus {
-    /// Where it was asked; with its id, if that is known.
-    pub endpoint: Endpoint,
-    /// Its view of itself, or why there is none.
-    pub status: Result<Box<Status>, Error>,
+impl Answer {
+    /// What a node did, without a name.
+    pub(crate) fn of(Reached { node, done, .. }: Reached) -> Answer {
+        Answer {
+            node,
+            request: None,
+            index: done.index,
+            value: done.value,
+            length: done.length,
+            number: done.number,
+            leader: done.leader,
+            served: done.served,
+            status: done.status,
+        }
+    }
 }
 
 impl Client {
@@ -83,7 +96,8 @@ impl Client {
         let links = options.endpoints.iter();
         let links = links.map(|at| Link::new(at.addr.clone(), at.node)).collect();
         let driver = Driver::new(&options, Router::new(links, rng));
-        let inner = Inner { options, driver, prefix, session: Mutex::new(session) };
+        let (session, seen) = (Mutex::new(session), AtomicU64::new(0));
+        let inner = Inner { options, driver, prefix, session, seen };
         Ok(Client { inner: Arc::new(inner) })
     }
 
@@ -93,7 +107,7 @@ impl Client {
         key: impl Into<String>,
         consistency: Consistency,
     ) -> Result<Answer, Error> {
-        self.call(Op::Get { key: key.into(), consistency }).await
+        self.call(Op::Get { key: key.into(), consistency, min_index: 0 }).await
     }
 
     /// Sets a key.
@@ -139,30 +153,14 @@ impl Client {
         self.call(Op::Status).await.map(|answer| answer.status.unwrap_or_default())
     }
 
-    /// The view that each endpoint's node has of itself, asked at the same time, in the order of the endpoints.
-    pub async fn status_of_all(&self) -> Vec<NodeStatus> {
-        let mut asking = JoinSet::new();
-        for (position, link) in self.inner.driver.router.all().into_iter().enumerate() {
-            let inner = Arc::clone(&self.inner);
-            asking.spawn(async move {
-                let deadline = Instant::now() + inner.options.timeout;
-                let errand = Errand::new(Task::Read(&Op::Status), deadline);
-                let asked = inner.driver.ask(&link, &errand).await;
-                let status = asked
-                    .map(|reached| reached.done.status.unwrap_or_default())
-                    .map_err(|kind| Error::new(kind, None, false));
-                let endpoint = Endpoint { node: link.node(), addr: link.addr().to_owned() };
-                (position, NodeStatus { endpoint, status })
-            });
-        }
-        let mut all = asking.join_all().await;
-        all.sort_by_key(|(position, _)| *position);
-        all.into_iter().map(|(_, status)| status).collect()
-    }
-
     /// The address of a node, if it is known: given, learnt, or named as a leader.
     pub fn addr_of(&self, node: NodeId) -> Option<String> {
         self.inner.driver.router.node(node).map(|link| link.addr().to_owned())
+    }
+
+    /// The highest index that any answer of this session reflected, writes and reads alike.
+    pub fn seen(&self) -> u64 {
+        self.inner.seen.load(Ordering::Relaxed)
     }
 
     /// Carries out any operation.
@@ -197,7 +195,9 @@ impl Client {
     async fn named(&self, op: Op, deadline: Instant) -> Result<Call, Error> {
         check_op(&op).map_err(|kind| Error::new(kind, None, false))?;
         let name = match &op {
-            Op::Get { .. } | Op::Status => Name::None,
+            Op::Get { .. } | Op::Status | Op::Member(_) | Op::Transfer { .. } | Op::Snapshot => {
+                Name::None
+            }
             Op::Put { .. }
             | Op::Delete { .. }
             | Op::Cas { .. }
@@ -212,6 +212,10 @@ impl Client {
 }
 
 impl Inner {
+    fn saw(&self, index: Option<u64>) {
+        self.seen.fetch_max(index.unwrap_or(0), Ordering::Relaxed);
+    }
+
     fn session(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -297,7 +301,7 @@ impl Call {
         let mut renewals = 0;
         loop {
             let (exposed, outcome) = self.drive(deadline).await;
-            let is_write = self.request().is_some();
+            let has_effect = !matches!(self.op, Op::Get { .. } | Op::Status);
             match outcome {
                 Ok(reached) => return Ok(self.answer(reached)),
                 Err(kind) => {
@@ -307,18 +311,23 @@ impl Call {
                     }
                     return self
                         .missing_key(kind)
-                        .map_or_else(|kind| Err(self.error(kind, exposed && is_write)), Ok);
+                        .map_or_else(|kind| Err(self.error(kind, exposed && has_effect)), Ok);
                 }
             }
         }
     }
 
     /// Whether the write is exposed now, and what became of it.
-    async fn drive(&self, deadline: Instant) -> (bool, Result<Reached, ErrorKind>) {
+    async fn drive(&mut self, deadline: Instant) -> (bool, Result<Reached, ErrorKind>) {
         let inner = &self.client.inner;
+        if let Op::Get { consistency: Consistency::Stale, min_index, .. } = &mut self.op
+            && inner.options.monotonic
+        {
+            *min_index = inner.seen.load(Ordering::Relaxed).max(*min_index);
+        }
         let given_session;
         let (task, exposed) = match &self.name {
-            Name::None => (Task::Read(&self.op), false),
+            Name::None => (unnamed(&self.op), false),
             Name::Next(ticket) => {
                 (Task::Write(&self.op, ticket.request(), Some(ticket.session())), false)
             }
@@ -355,19 +364,8 @@ impl Call {
 
     fn answer(&mut self, reached: Reached) -> Answer {
         self.settle();
-        let Reached { node, done, .. } = reached;
-        let request = self.request().cloned();
-        let (index, value, length, number) = (done.index, done.value, done.length, done.number);
-        Answer {
-            node,
-            request,
-            index,
-            value,
-            length,
-            number,
-            served: done.served,
-            status: done.status,
-        }
+        self.client.inner.saw(reached.done.index);
+        Answer { request: self.request().cloned(), ..Answer::of(reached) }
     }
 
     /// The answer to a get of a key without a value, which the protocol calls an error and the library does not.
@@ -376,6 +374,7 @@ impl Call {
             (Op::Get { .. }, ErrorKind::Refused { node, error })
                 if error.code == Code::NotFound =>
             {
+                self.client.inner.saw(error.index);
                 Ok(Answer { node, index: error.index, served: error.served, ..Answer::default() })
             }
             (_, kind) => Err(kind),
@@ -397,6 +396,22 @@ impl Call {
             Name::Next(ticket) => ticket.settle(),
             Name::Given(request) => self.client.give_up(request),
         }
+    }
+}
+
+/// What to do about an operation that needs no name.
+fn unnamed(op: &Op) -> Task<'_> {
+    match op {
+        Op::Member(_) | Op::Snapshot => Task::Command { op, repeat: true },
+        // Done twice without a target, the second one would have the first one's successor hand over.
+        Op::Transfer { to } => Task::Command { op, repeat: to.is_some() },
+        Op::Get { .. }
+        | Op::Status
+        | Op::Put { .. }
+        | Op::Delete { .. }
+        | Op::Cas { .. }
+        | Op::Append { .. }
+        | Op::Incr { .. } => Task::Read(op),
     }
 }
 
@@ -428,7 +443,7 @@ fn check_options(options: &Options) -> Result<(), ErrorKind> {
 /// What every node would refuse is not sent: a line too long would cost the connection, and all calls on it.
 fn check_op(op: &Op) -> Result<(), ErrorKind> {
     let (key, values) = match op {
-        Op::Status => return Ok(()),
+        Op::Status | Op::Member(_) | Op::Transfer { .. } | Op::Snapshot => return Ok(()),
         Op::Get { key, .. } | Op::Delete { key } | Op::Incr { key, .. } => (key, [None, None]),
         Op::Put { key, value } | Op::Append { key, value } => (key, [Some(value), None]),
         Op::Cas { key, expect, value } => (key, [expect.as_ref(), Some(value)]),

@@ -4,20 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raftd::api::{self, Code, Done, Op, RequestId};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::connection::{Connection, Unsent};
 use crate::endpoint::{Dial, Endpoint, NotConnected};
 use crate::error::ErrorKind;
-use crate::router::Router;
+use crate::router::{Router, contains};
 use crate::session::Session;
 use crate::wire::Refusal;
 use crate::{NodeId, Options};
 
+/// What a node that leads says of its role.
+const LEADER: &str = "leader";
+
+/// After so many rounds in vain, the members may be others than those known: whoever answers is asked for them.
+const LOST_ROUNDS: u32 = 3;
+
 /// Carries calls to nodes.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    pub(crate) router: Router,
+    pub(crate) router: Arc<Router>,
     dial: Dial,
     pin: Option<NodeId>,
     follow_leader: bool,
@@ -52,6 +58,8 @@ pub(crate) enum Task<'a> {
     Read(&'a Op),
     /// A write, with its name; and the session it belongs to, if that is this client's.
     Write(&'a Op, &'a RequestId, Option<&'a Session>),
+    /// Something that an operator wants done. It has no name; `repeat`: but it does no harm to have it done twice.
+    Command { op: &'a Op, repeat: bool },
 }
 
 /// What a node did.
@@ -108,9 +116,13 @@ enum Next {
 
 fn reaction(code: Code) -> Reaction {
     match code {
-        Code::NotLeader => Reaction::FollowLeader,
+        Code::NotLeader | Code::Transferring => Reaction::FollowLeader,
         Code::ReadFailed | Code::LeadershipLost | Code::ShuttingDown => Reaction::GoElsewhere,
-        Code::Overloaded => Reaction::ComeBack,
+        Code::Overloaded
+        | Code::ChangePending
+        | Code::NotReady
+        | Code::NotCaughtUp
+        | Code::TransferBusy => Reaction::ComeBack,
         Code::NotFound
         | Code::Mismatch
         | Code::NotANumber
@@ -119,7 +131,15 @@ fn reaction(code: Code) -> Reaction {
         | Code::BadRequest
         | Code::WrongHello
         | Code::DiskFull
-        | Code::Expired => Reaction::TakeIt,
+        | Code::Expired
+        | Code::NotMember
+        | Code::AlreadyMember
+        | Code::AlreadyVoter
+        | Code::NoVoters
+        | Code::TooManyMembers
+        | Code::NoTarget
+        | Code::TransferTimedOut
+        | Code::SnapshotFailed => Reaction::TakeIt,
     }
 }
 
@@ -131,7 +151,7 @@ impl Driver {
             None => timeout / 4,
         };
         Driver {
-            router,
+            router: Arc::new(router),
             dial: Dial {
                 cluster: options.cluster.clone(),
                 timeout: options.connect_timeout.min(timeout),
@@ -164,6 +184,9 @@ impl Driver {
             errand.last = Some(kind);
             sleep_until(next).await;
             rounds += 1;
+            if rounds == LOST_ROUNDS {
+                self.router.all().iter().for_each(|endpoint| self.ask_for_members(endpoint));
+            }
         }
     }
 
@@ -180,6 +203,19 @@ impl Driver {
             Attempt::Refused(node, error) => Err(ErrorKind::Refused { node, error }),
             Attempt::Unknown(kind) => Err(kind),
         }
+    }
+
+    /// Asks a node who the members are, and does not wait for the answer.
+    fn ask_for_members(&self, endpoint: &Endpoint) {
+        let Some(connection) = endpoint.up() else { return };
+        let Ok(mut waiter) = connection.send(None, None, &Op::Status) else { return };
+        let (router, patience) = (Arc::clone(&self.router), self.timeout);
+        tokio::spawn(async move {
+            let reply = timeout(patience, waiter.reply()).await;
+            if let Ok(Ok(Ok(Done { status: Some(status), .. }))) = reply {
+                router.learn(&status.members);
+            }
+        });
     }
 
     /// Asks each node at most once: the first one, then whom the answers point to.
@@ -212,7 +248,7 @@ impl Driver {
                 Attempt::Unknown(kind) => {
                     errand.exposed = true;
                     self.router.forget(&endpoint);
-                    if !self.retry {
+                    if !self.retry || matches!(errand.task, Task::Command { repeat: false, .. }) {
                         return Err(Ending::Final(kind));
                     }
                     last = Some(kind);
@@ -232,7 +268,12 @@ impl Driver {
     fn on_done(&self, endpoint: &Arc<Endpoint>, errand: &Errand<'_>) {
         match errand.task {
             Task::Write(..) => self.router.prefer(endpoint),
-            Task::Read(_) | Task::Hello => self.router.prefer_for_now(endpoint),
+            Task::Read(_) | Task::Hello | Task::Command { .. } => {
+                self.router.prefer_for_now(endpoint);
+            }
+        }
+        if endpoint.take_news() {
+            self.ask_for_members(endpoint);
         }
     }
 
@@ -278,15 +319,15 @@ impl Driver {
         let names_leader = error.leader.is_some() || error.leader_client.is_some();
         match task {
             Task::Read(_) | Task::Hello => Next::Ask(self.elsewhere(asked)),
-            Task::Write(..) if self.follow_leader => {
+            Task::Write(..) | Task::Command { .. } if self.follow_leader => {
                 let hinted = self.router.hinted(error, asked);
                 if let Some(leader) = &hinted {
                     self.router.prefer(leader);
                 }
                 Next::Ask(hinted.or_else(|| self.elsewhere(asked)))
             }
-            Task::Write(..) if names_leader => Next::Answer,
-            Task::Write(..) => Next::Ask(None),
+            Task::Write(..) | Task::Command { .. } if names_leader => Next::Answer,
+            Task::Write(..) | Task::Command { .. } => Next::Ask(None),
         }
     }
 
@@ -295,6 +336,39 @@ impl Driver {
         match self.pin {
             Some(_) => None,
             None => self.router.other(asked),
+        }
+    }
+
+    /// The leader's view of itself; none if nobody leads, as far as the nodes in reach know - or what kept them from
+    /// saying so. The members that they name become known.
+    pub(crate) async fn find_leader(
+        &self,
+        deadline: Instant,
+    ) -> Result<Option<Box<api::Status>>, ErrorKind> {
+        let errand = Errand::new(Task::Read(&Op::Status), deadline);
+        let (mut asked, mut problem, mut answered) = (Vec::new(), None, false);
+        let mut next = self.router.first();
+        while let Some(endpoint) = next {
+            let answer = self.ask(&endpoint, &errand).await;
+            asked.push(endpoint);
+            let mut hinted = None;
+            match answer.map(|reached| reached.done.status.unwrap_or_default()) {
+                Ok(status) => {
+                    answered = true;
+                    self.router.learn(&status.members);
+                    if status.role == LEADER {
+                        return Ok(Some(status));
+                    }
+                    let leader = status.leader.and_then(|leader| self.router.node(leader));
+                    hinted = leader.filter(|leader| !contains(&asked, leader));
+                }
+                Err(kind) => problem = Some(kind),
+            }
+            next = hinted.or_else(|| self.router.other(&asked));
+        }
+        match problem {
+            Some(kind) if !answered => Err(kind),
+            Some(_) | None => Ok(None),
         }
     }
 
@@ -357,7 +431,7 @@ impl Driver {
             Task::Hello => {
                 return Attempt::Done(Reached { node, commit, done: Done::default() });
             }
-            Task::Read(op) => (op, None, None),
+            Task::Read(op) | Task::Command { op, .. } => (op, None, None),
             Task::Write(op, request, session) => (op, Some(request), session.map(Session::ack)),
         };
         let now = Instant::now();

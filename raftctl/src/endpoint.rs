@@ -1,6 +1,6 @@
 //! One node's address and the connection to it, made when needed and shared by all calls.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,10 @@ pub(crate) struct Endpoint {
     addr: String,
     /// 0: not known yet. Once known it stays.
     node: AtomicU64,
+    /// Another node named it: it was not given to the client.
+    learnt: bool,
+    /// It was learnt, and nobody has asked it yet who else there is.
+    news: AtomicBool,
     slot: Mutex<Slot>,
 }
 
@@ -52,8 +56,27 @@ pub(crate) struct Dial {
 
 impl Endpoint {
     pub(crate) fn new(addr: String, node: Option<NodeId>) -> Arc<Endpoint> {
-        let node = AtomicU64::new(node.unwrap_or(0));
-        Arc::new(Endpoint { addr, node, slot: Mutex::new(Slot::Idle) })
+        Endpoint::make(addr, node, false)
+    }
+
+    /// One that another node has named.
+    pub(crate) fn learnt(addr: String, node: Option<NodeId>) -> Arc<Endpoint> {
+        Endpoint::make(addr, node, true)
+    }
+
+    fn make(addr: String, node: Option<NodeId>, learnt: bool) -> Arc<Endpoint> {
+        let (node, news) = (AtomicU64::new(node.unwrap_or(0)), AtomicBool::new(learnt));
+        Arc::new(Endpoint { addr, node, learnt, news, slot: Mutex::new(Slot::Idle) })
+    }
+
+    /// Whether another node named it.
+    pub(crate) fn is_learnt(&self) -> bool {
+        self.learnt
+    }
+
+    /// Whether it was learnt and not asked yet who else there is; from now on it was.
+    pub(crate) fn take_news(&self) -> bool {
+        self.learnt && self.news.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn addr(&self) -> &str {

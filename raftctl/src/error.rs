@@ -149,12 +149,38 @@ impl ErrorKind {
                 | Code::ReadFailed
                 | Code::Expired
                 | Code::LeadershipLost
-                | Code::ShuttingDown => false,
+                | Code::ShuttingDown
+                | Code::Transferring
+                | Code::ChangePending
+                | Code::NotReady
+                | Code::NotMember
+                | Code::AlreadyMember
+                | Code::AlreadyVoter
+                | Code::NotCaughtUp
+                | Code::NoVoters
+                | Code::TooManyMembers
+                | Code::NoTarget
+                | Code::TransferBusy
+                | Code::TransferTimedOut
+                | Code::SnapshotFailed => false,
             },
             ErrorKind::UnknownCode { .. }
             | ErrorKind::Unreachable { .. }
             | ErrorKind::ConnectionLost { .. }
             | ErrorKind::Timeout { .. }
+            | ErrorKind::NoSuchNode { .. }
+            | ErrorKind::Invalid { .. } => false,
+        }
+    }
+
+    /// Whether something may have been done all the same, if this was the answer to the only attempt.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        match self {
+            ErrorKind::Refused { error, .. } => !error.code.is_definite(),
+            ErrorKind::UnknownCode { .. }
+            | ErrorKind::ConnectionLost { .. }
+            | ErrorKind::Timeout { .. } => true,
+            ErrorKind::Unreachable { .. }
             | ErrorKind::NoSuchNode { .. }
             | ErrorKind::Invalid { .. } => false,
         }
@@ -190,6 +216,19 @@ fn code_name(code: Code) -> &'static str {
         Code::Expired => "expired",
         Code::LeadershipLost => "leadership_lost",
         Code::ShuttingDown => "shutting_down",
+        Code::Transferring => "transferring",
+        Code::ChangePending => "change_pending",
+        Code::NotReady => "not_ready",
+        Code::NotMember => "not_member",
+        Code::AlreadyMember => "already_member",
+        Code::AlreadyVoter => "already_voter",
+        Code::NotCaughtUp => "not_caught_up",
+        Code::NoVoters => "no_voters",
+        Code::TooManyMembers => "too_many_members",
+        Code::NoTarget => "no_target",
+        Code::TransferBusy => "transfer_busy",
+        Code::TransferTimedOut => "transfer_timed_out",
+        Code::SnapshotFailed => "snapshot_failed",
     }
 }
 
@@ -197,7 +236,7 @@ fn code_name(code: Code) -> &'static str {
 mod tests {
     use super::*;
 
-    const CODES: [Code; 14] = [
+    const CODES: [Code; 27] = [
         Code::NotFound,
         Code::Mismatch,
         Code::NotANumber,
@@ -212,18 +251,23 @@ mod tests {
         Code::Expired,
         Code::LeadershipLost,
         Code::ShuttingDown,
+        Code::Transferring,
+        Code::ChangePending,
+        Code::NotReady,
+        Code::NotMember,
+        Code::AlreadyMember,
+        Code::AlreadyVoter,
+        Code::NotCaughtUp,
+        Code::NoVoters,
+        Code::TooManyMembers,
+        Code::NoTarget,
+        Code::TransferBusy,
+        Code::TransferTimedOut,
+        Code::SnapshotFailed,
     ];
 
     fn refused(code: Code) -> ErrorKind {
-        let error = Box::new(api::Error {
-            code,
-            message: "why".to_owned(),
-            index: None,
-            actual: None,
-            leader: None,
-            leader_client: None,
-            served: None,
-        });
+        let error = Box::new(api::Error::new(code, "why"));
         ErrorKind::Refused { node: 1, error }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use raftd::storage::{self, Inspected, Summary, Torn};
+use raftd::storage::{self, Inspected, PapersStanding, Summary, Torn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -33,6 +33,11 @@ struct Report<'a> {
 struct LogReport<'a> {
     cluster: &'a str,
     node: u64,
+    incarnation: u64,
+    /// Whether the node may vote: `full`, `new` or `lost`.
+    standing: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<SnapshotReport<'a>>,
     term: u64,
     vote: Option<u64>,
     first: u64,
@@ -43,6 +48,17 @@ struct LogReport<'a> {
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     torn: Option<TornReport<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct SnapshotReport<'a> {
+    file: &'a Path,
+    index: u64,
+    term: u64,
+    bytes: u64,
+    voters: Vec<u64>,
+    /// As `status` shows it.
+    state_hash: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,6 +124,16 @@ fn print_json(
     let log = summary.map(|summary| LogReport {
         cluster: &summary.cluster,
         node: summary.node,
+        incarnation: summary.incarnation,
+        standing: standing(summary).0,
+        snapshot: summary.snapshot.as_ref().map(|snapshot| SnapshotReport {
+            file: &snapshot.file,
+            index: snapshot.last.index,
+            term: snapshot.last.term,
+            bytes: snapshot.bytes,
+            voters: snapshot.config.voters().into_iter().collect(),
+            state_hash: format!("{:016x}", snapshot.state_hash),
+        }),
         term: summary.term,
         vote: summary.vote,
         first: summary.first,
@@ -135,13 +161,39 @@ fn print_summary(dir: &Path, summary: &Summary, output: &Output) {
         format!("{} to {}, the last of term {}", summary.first, last.index, last.term)
     };
     let Summary { cluster, node, term, segments, records, bytes, .. } = summary;
+    let snapshot = summary.snapshot.as_ref().map_or_else(
+        || "none".to_owned(),
+        |snapshot| {
+            let (last, bytes) = (snapshot.last, snapshot.bytes);
+            format!("up to {}, of term {}, {bytes} bytes", last.index, last.term)
+        },
+    );
     output.line(&format!("{}: node {node} of cluster {cluster}", dir.display()));
+    output.line(&format!("standing  {}", standing(summary).1));
+    output.line(&format!("snapshot  {snapshot}"));
     output.line(&format!("term      {term}, vote for {vote}"));
     output.line(&format!("entries   {entries}"));
     output.line(&format!("files     {segments} segments, {records} records, {bytes} bytes"));
     output.line(&format!("tail      {}", tail(summary.torn.as_ref())));
+    for aside in &summary.damaged {
+        output.line(&format!("damaged   files of an earlier time are kept in {}", aside.display()));
+    }
     let verdict = if summary.problem.is_some() { "DAMAGED" } else { "intact" };
     output.line(&format!("verdict   {verdict}"));
+}
+
+/// A word, and what it means.
+fn standing(summary: &Summary) -> (&'static str, &'static str) {
+    match summary.standing {
+        PapersStanding::New => (
+            "new",
+            "new: takes no part until all other founders have said that they do not know it",
+        ),
+        PapersStanding::Full => ("full", "full: holds all that it ever promised"),
+        PapersStanding::Lost => {
+            ("lost", "lost: has no vote until a leader has taken note of this directory")
+        }
+    }
 }
 
 fn tail(torn: Option<&Torn>) -> String {

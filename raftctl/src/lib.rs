@@ -15,6 +15,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`Client`] (`client.rs`) | the calls |
+//! | `nodes.rs` | calls about nodes: status, members, snapshots, who leads |
 //! | `drive.rs` | how a call finds its node, and what it does about each answer |
 //! | `router.rs` | the nodes, which of them to ask first, and whom to ask next |
 //! | `session.rs` | names of requests, and which of them have an answer |
@@ -30,15 +31,19 @@ mod connection;
 mod drive;
 mod endpoint;
 mod error;
+mod nodes;
 mod options;
 mod router;
 mod session;
 mod wire;
 
-pub use client::{Answer, Call, Client, NodeStatus};
+pub use client::{Answer, Call, Client};
 pub use error::{Error, ErrorKind};
+pub use nodes::{NodeSnapshot, NodeStatus};
 pub use options::{Endpoint, Options};
-pub use raftd::api::{BadRequestId, Code, Consistency, Op, RequestId, Served, Status};
+pub use raftd::api::{
+    BadRequestId, Code, Consistency, Member, MemberChange, Op, RequestId, Served, Status,
+};
 
 /// A member's number, at least 1.
 pub type NodeId = u64;

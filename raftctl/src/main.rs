@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod connect;
 mod inspect;
+mod member;
 mod operate;
 mod output;
 mod shell;
@@ -32,6 +33,10 @@ fn run(args: Args, output: &Output) -> anyhow::Result<Exit> {
     match command {
         Command::Inspect(inspect) => Ok(inspect::run(&inspect, output)),
         Command::Status => status::run(&connect, output),
+        Command::Members => member::print(&connect, output),
+        Command::Member(command) => member::run(&connect, &command, output),
+        Command::TransferLeader { id } => member::transfer(&connect, id, output),
+        Command::Snapshot => status::snapshot(&connect, output),
         Command::Bench(bench) => bench::run(&connect, &bench, output),
         Command::Operation(operation) => operate::run(&connect, operation, output),
     }

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use anyhow::{Context, bail};
-use raftctl::{Answer, Client, Code, Error, ErrorKind, NodeId, Op, RequestId, Served};
+use raftctl::{Answer, Client, Code, Consistency, Error, ErrorKind, NodeId, Op, RequestId, Served};
 use raftd::api::VALUE_BYTES_MAX;
 use serde::Serialize;
 
@@ -89,7 +89,15 @@ impl Operation {
 
     fn into_op(self) -> anyhow::Result<Op> {
         Ok(match self {
-            Operation::Get { key, consistency } => Op::Get { key, consistency: consistency.into() },
+            Operation::Get { key, consistency, min_index } => {
+                let consistency = consistency.into();
+                if min_index.is_some() && consistency != Consistency::Stale {
+                    bail!(
+                        "--min-index is for --consistency stale; other reads reflect every write acknowledged before"
+                    );
+                }
+                Op::Get { key, consistency, min_index: min_index.unwrap_or(0) }
+            }
             Operation::Put { key, value } => Op::Put { key, value: value_of(value)? },
             Operation::Del { key } => Op::Delete { key },
             Operation::Append { key, value } => Op::Append { key, value: value_of(value)? },

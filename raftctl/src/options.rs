@@ -38,7 +38,7 @@ impl Endpoint {
 /// | `pin` | that node | that node; the same |
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The nodes; at least one. Leaders that answers name are added.
+    /// The nodes; at least one. Leaders that answers name are added, and so are the members that those name.
     pub endpoints: Vec<Endpoint>,
     /// The cluster's id; a node of another one is refused. `None`: not checked.
     pub cluster: Option<String>,
@@ -57,6 +57,9 @@ pub struct Options {
     /// overload, a read without a quorum - and after an attempt whose outcome is unknown. A write is repeated under the
     /// *same* request id, so that it takes effect at most once.
     pub retry: bool,
+    /// Whether stale reads never go back in time: each waits until its node has applied everything that this client has
+    /// seen so far, whichever nodes answered it. A node that lags behind takes its time, or another one is asked.
+    pub monotonic: bool,
     /// The client's name, which must be unique. One that contains `@` is taken as it is; otherwise `@BIRTH` is added.
     /// `None`: a random one.
     pub name: Option<String>,
@@ -74,6 +77,7 @@ impl Options {
             connect_timeout: Duration::from_secs(1),
             follow_leader: true,
             retry: true,
+            monotonic: false,
             name: None,
         }
     }

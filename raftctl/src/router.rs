@@ -68,6 +68,18 @@ impl Router {
         self.table().leader(error).filter(|endpoint| !contains(asked, endpoint))
     }
 
+    /// Takes down members that a node names.
+    pub(crate) fn learn(&self, members: &[api::Member]) {
+        let mut table = self.table();
+        for member in members {
+            if let Some(addr) = &member.client
+                && !table.endpoints.iter().any(|endpoint| endpoint.node() == Some(member.id))
+            {
+                table.add(Endpoint::learnt(addr.clone(), Some(member.id)));
+            }
+        }
+    }
+
     /// Begin with this node from now on.
     pub(crate) fn prefer(&self, endpoint: &Arc<Endpoint>) {
         self.table().preferred = Some(Arc::clone(endpoint));
@@ -98,26 +110,35 @@ impl Router {
 }
 
 impl Table {
-    /// The endpoint of the leader named: ours if the id or the address is known, else a new one.
+    /// The endpoint of the leader named: ours if the id or the address is known, else a new one. An address that was
+    /// learnt gives way to a newer one: the member may have moved.
     fn leader(&mut self, error: &api::Error) -> Option<Arc<Endpoint>> {
         let is_named = |endpoint: &&Arc<Endpoint>| match (endpoint.node(), error.leader) {
             (Some(node), Some(leader)) => node == leader,
             (None, _) | (_, None) => error.leader_client.as_deref() == Some(endpoint.addr()),
         };
-        if let Some(endpoint) = self.endpoints.iter().find(is_named) {
+        let addr = error.leader_client.as_ref();
+        if let Some(place) = self.endpoints.iter().position(|endpoint| is_named(&endpoint)) {
+            let endpoint = &mut self.endpoints[place];
+            if let Some(addr) = addr.filter(|addr| endpoint.is_learnt() && *addr != endpoint.addr())
+            {
+                *endpoint = Endpoint::learnt(addr.clone(), error.leader);
+            }
             return Some(Arc::clone(endpoint));
         }
-        let addr = error.leader_client.as_ref()?;
+        self.add(Endpoint::learnt(addr?.clone(), error.leader))
+    }
+
+    fn add(&mut self, endpoint: Arc<Endpoint>) -> Option<Arc<Endpoint>> {
         if self.endpoints.len() >= ENDPOINTS_MAX {
             return None;
         }
-        let endpoint = Endpoint::new(addr.clone(), error.leader);
         self.endpoints.push(Arc::clone(&endpoint));
         Some(endpoint)
     }
 }
 
-fn contains(endpoints: &[Arc<Endpoint>], endpoint: &Arc<Endpoint>) -> bool {
+pub(crate) fn contains(endpoints: &[Arc<Endpoint>], endpoint: &Arc<Endpoint>) -> bool {
     endpoints.iter().any(|other| Arc::ptr_eq(other, endpoint))
 }
 
@@ -139,15 +160,8 @@ mod tests {
     }
 
     fn hint(leader: Option<NodeId>, leader_client: Option<&str>) -> api::Error {
-        api::Error {
-            code: Code::NotLeader,
-            message: String::new(),
-            index: None,
-            actual: None,
-            leader,
-            leader_client: leader_client.map(str::to_owned),
-            served: None,
-        }
+        let leader_client = leader_client.map(str::to_owned);
+        api::Error { leader, leader_client, ..api::Error::new(Code::NotLeader, "") }
     }
 
     fn addr(endpoint: Option<Arc<Endpoint>>) -> Option<String> {
@@ -190,6 +204,31 @@ mod tests {
         assert_eq!(router.all().len(), 3);
         assert_eq!(go(Some(9), Some("d")).as_deref(), Some("d"));
         assert_eq!(router.all().len(), 4);
+    }
+
+    #[test]
+    fn learnt_address_gives_way_to_a_newer_one_and_a_given_one_does_not() {
+        let router = router(&[("a", Some(1))]);
+        let go = |leader, client| addr(router.hinted(&hint(Some(leader), Some(client)), &[]));
+        assert_eq!(go(1, "elsewhere").as_deref(), Some("a"));
+        assert_eq!(go(4, "d").as_deref(), Some("d"));
+        assert_eq!(go(4, "e").as_deref(), Some("e"));
+        assert_eq!(router.all().len(), 2);
+    }
+
+    #[test]
+    fn members_are_learnt_once() {
+        let router = router(&[("a", Some(1))]);
+        let member = |id, client: Option<&str>| api::Member {
+            id,
+            client: client.map(str::to_owned),
+            ..api::Member::default()
+        };
+        let members = [member(1, Some("elsewhere")), member(2, None), member(3, Some("c"))];
+        router.learn(&members);
+        router.learn(&members);
+        let all: Vec<_> = router.all().iter().map(|endpoint| endpoint.addr().to_owned()).collect();
+        assert_eq!(all, ["a", "c"]);
     }
 
     #[test]

@@ -248,7 +248,7 @@ mod tests {
         let line = Line { tag: 5, request: Some(Name(&id)), ack: Some(4), op: &op };
         let read: Request = serde_json::from_str(&serde_json::to_string(&line).unwrap()).unwrap();
         assert_eq!(read, Request { tag: 5, request: Some(id.to_string()), ack: 4, op });
-        let op = Op::Get { key: "k".to_owned(), consistency: Consistency::Stale };
+        let op = Op::Get { key: "k".to_owned(), consistency: Consistency::Stale, min_index: 3 };
         let line = Line { tag: 6, request: None, ack: None, op: &op };
         let read: Request = serde_json::from_str(&serde_json::to_string(&line).unwrap()).unwrap();
         assert_eq!(read, Request { tag: 6, request: None, ack: 0, op });

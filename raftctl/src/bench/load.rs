@@ -59,7 +59,8 @@ impl Load {
     fn next(&self, rng: &mut SmallRng) -> Op {
         let key = rng.random_range(0..self.keys.len());
         if rng.random_range(0..100) < self.mix.gets_percent {
-            return Op::Get { key: self.keys[key].clone(), consistency: self.mix.consistency };
+            let (key, consistency) = (self.keys[key].clone(), self.mix.consistency);
+            return Op::Get { key, consistency, min_index: 0 };
         }
         self.put(key)
     }

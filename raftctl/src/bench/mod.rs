@@ -51,7 +51,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     key_bytes: u32,
 
-    /// put, get (linearizable), stale-get, mixed (half and half), or the percentage of gets
+    /// put, get (linearizable), lease-get, stale-get, mixed (half and half), or the percentage of gets
     #[arg(long, default_value = "put")]
     mix: Mix,
 
@@ -87,13 +87,15 @@ impl FromStr for Mix {
         let (gets_percent, consistency) = match text {
             "put" => (0, Consistency::Linearizable),
             "get" => (100, Consistency::Linearizable),
+            "lease-get" => (100, Consistency::Lease),
             "stale-get" => (100, Consistency::Stale),
             "mixed" => (50, Consistency::Linearizable),
             number => match number.parse() {
                 Ok(percent @ 0..=100) => (percent, Consistency::Linearizable),
                 Ok(_) | Err(_) => {
                     return Err(
-                        "expected put, get, stale-get, mixed, or a number from 0 to 100".to_owned()
+                        "expected put, get, lease-get, stale-get, mixed, or a number from 0 to 100"
+                            .to_owned(),
                     );
                 }
             },
@@ -107,6 +109,7 @@ impl std::fmt::Display for Mix {
         match (self.gets_percent, self.consistency) {
             (0, _) => f.write_str("put"),
             (100, Consistency::Linearizable) => f.write_str("get"),
+            (100, Consistency::Lease) => f.write_str("lease-get"),
             (100, Consistency::Stale) => f.write_str("stale-get"),
             (percent, _) => write!(f, "{percent} % get"),
         }

@@ -126,7 +126,7 @@ impl Span {
             cpu_us_per_operation: ratio(grown(|status| status.cpu_us), self.operations),
             syncs_per_second: ratio(syncs, self.seconds),
             records_per_sync: ratio(grown(|status| status.records), syncs),
-            log_bytes_per_operation: ratio(grown(|status| status.log_bytes), self.operations),
+            log_bytes_per_operation: ratio(grown(|status| status.bytes_written), self.operations),
         }
     }
 }
@@ -224,8 +224,9 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn status(uptime_us: u64, cpu_us: u64, syncs: u64, records: u64, log_bytes: u64) -> Status {
-        Status { node: 1, uptime_us, cpu_us, syncs, records, log_bytes, ..Status::default() }
+    fn status(uptime_us: u64, cpu_us: u64, syncs: u64, records: u64, bytes: u64) -> Status {
+        let bytes_written = bytes;
+        Status { node: 1, uptime_us, cpu_us, syncs, records, bytes_written, ..Status::default() }
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn obliged(op: &Op) -> Done {
         }
         Op::Incr { by, .. } => Done { number: Some(*by), ..at(18) },
         Op::Put { .. } | Op::Delete { .. } | Op::Cas { .. } => at(18),
-        Op::Status => Done::default(),
+        Op::Status | Op::Member(_) | Op::Transfer { .. } | Op::Snapshot => Done::default(),
     }
 }
 

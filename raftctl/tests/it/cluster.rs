@@ -3,7 +3,6 @@
 //! `raftd` is another package's binary: it is there in `cargo test --workspace`, and after `cargo build -p raftd`.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -22,37 +21,63 @@ use crate::command::{Run, raftctl, run};
 const TIMEOUT: &str = "2m";
 
 /// A cluster, its files and its processes; all gone when dropped.
-struct Cluster {
+pub(crate) struct Cluster {
     dir: TempDir,
+    ip: IpAddr,
     nodes: Vec<Option<Child>>,
 }
 
 impl Cluster {
     /// None, with a word on why, if there is no `raftd` to start.
-    fn start(size: u8) -> Option<Cluster> {
+    pub(crate) fn start(size: u8) -> Option<Cluster> {
         let raftd = raftd()?;
         let dir = TempDir::new().unwrap();
-        let ip = own_ip();
+        let mut cluster = Cluster { dir, ip: own_ip(), nodes: Vec::new() };
         // Patient, so that a loaded machine does not make them campaign all the time.
         let timing = "heartbeat_ms = 100\nelection_timeout_ms = [1000, 2000]\n";
         let mut file = format!("cluster = \"test\"\n{timing}");
         for id in 1..=size {
-            let addr = |port: u16| SocketAddr::new(ip, port + u16::from(id));
-            let (peer, client) = (addr(7100), addr(7200));
-            write!(file, "[[node]]\nid = {id}\npeer = \"{peer}\"\nclient = \"{client}\"\n")
-                .unwrap();
+            file += &cluster.section(id);
+            cluster.nodes.push(None);
         }
-        std::fs::write(dir.path().join("cluster.toml"), file).unwrap();
-        let mut cluster = Cluster { dir, nodes: (0..size).map(|_| None).collect() };
+        std::fs::write(cluster.config(), file).unwrap();
         (0..cluster.nodes.len()).for_each(|at| cluster.start_node(&raftd, at));
         Some(cluster)
+    }
+
+    /// Starts a node that is to be added; clients do not hear of it by the cluster file.
+    pub(crate) fn start_joining(&mut self) -> u8 {
+        let id = u8::try_from(self.nodes.len() + 1).unwrap();
+        let founders = std::fs::read_to_string(self.config()).unwrap();
+        let file = format!("{founders}{}joins = true\n", self.section(id));
+        std::fs::write(self.dir.path().join(format!("joining-{id}.toml")), file).unwrap();
+        self.nodes.push(None);
+        self.start_node(&raftd().unwrap(), usize::from(id) - 1);
+        id
+    }
+
+    fn section(&self, id: u8) -> String {
+        let (peer, client) = (self.peer(id), self.client(id));
+        format!("[[node]]\nid = {id}\npeer = \"{peer}\"\nclient = \"{client}\"\n")
+    }
+
+    /// Where members reach a node.
+    pub(crate) fn peer(&self, id: u8) -> String {
+        SocketAddr::new(self.ip, 7100 + u16::from(id)).to_string()
+    }
+
+    /// Where clients reach a node.
+    pub(crate) fn client(&self, id: u8) -> String {
+        SocketAddr::new(self.ip, 7200 + u16::from(id)).to_string()
     }
 
     fn start_node(&mut self, raftd: &PathBuf, at: usize) {
         let id = (at + 1).to_string();
         let log = std::fs::File::create(self.dir.path().join(format!("log-{id}"))).unwrap();
+        let joining = self.dir.path().join(format!("joining-{id}.toml"));
+        let config = if joining.exists() { joining } else { self.config() };
         let mut command = Command::new(raftd);
-        command.arg("--config").arg(self.config()).args(["--id", &id]);
+        command.arg("--config").arg(config).args(["--id", &id]);
         command.arg("--data").arg(self.data(at)).stdin(Stdio::null()).stderr(log);
         self.nodes[at] = Some(command.spawn().unwrap());
     }
@@ -64,14 +89,14 @@ impl Cluster {
     }
 
     /// SIGKILL.
-    fn kill(&mut self, at: usize) {
+    pub(crate) fn kill(&mut self, at: usize) {
         if let Some(mut child) = self.nodes[at].take() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("cluster.toml")
     }
 
@@ -79,14 +104,14 @@ impl Cluster {
         self.dir.path().join(format!("data-{}", at + 1))
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         let config = self.config();
         run(&mut raftctl(
             &[&["--config", config.to_str().unwrap(), "--timeout", TIMEOUT], args].concat(),
         ))
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.run(&[&["--output", "json"], args].concat()).json()
     }
 }

@@ -192,15 +192,7 @@ pub(crate) fn at(index: u64) -> Done {
 
 /// A plain refusal.
 pub(crate) fn error(code: Code) -> api::Error {
-    api::Error {
-        code,
-        message: format!("scripted {code:?}"),
-        index: None,
-        actual: None,
-        leader: None,
-        leader_client: None,
-        served: None,
-    }
+    api::Error::new(code, format!("scripted {code:?}"))
 }
 
 /// What a read's answer says about the node that served it.

@@ -8,4 +8,7 @@ mod client;
 mod cluster;
 mod command;
 mod fake;
+mod load;
+mod member;
+mod members;
 mod status;

@@ -49,6 +49,7 @@ fn table_shows_every_node_and_why_one_is_missing() {
             "1017",
             "1016",
             "1..1018",
+            "-",
             "1,2,3",
             "0",
             "00000000000000ff",
