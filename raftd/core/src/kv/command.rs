@@ -108,6 +108,12 @@ impl RequestId {
         RequestId::birth_of(&self.client)
     }
 
+    /// Whether a client can have this name.
+    pub(super) fn is_client(name: &str) -> bool {
+        (1..=RequestId::CLIENT_BYTES_MAX).contains(&name.len())
+            && !name.contains(|c: char| c == ':' || c.is_control())
+    }
+
     /// The birth index that a client's name states.
     pub(super) fn birth_of(client: &str) -> Index {
         client.rsplit_once('@').and_then(|(_, index)| index.parse().ok()).unwrap_or(0)
@@ -144,11 +150,10 @@ impl FromStr for RequestId {
     fn from_str(text: &str) -> Result<RequestId, BadRequestId> {
         let bad = || BadRequestId(text.chars().take(200).collect());
         let (client, seq) = text.split_once(':').ok_or_else(bad)?;
-        let name_is_good = !client.is_empty()
-            && client.len() <= RequestId::CLIENT_BYTES_MAX
-            && !client.chars().any(char::is_control);
         match seq.parse() {
-            Ok(seq) if seq >= 1 && name_is_good => Ok(RequestId { client: client.to_owned(), seq }),
+            Ok(seq) if seq >= 1 && RequestId::is_client(client) => {
+                Ok(RequestId { client: client.to_owned(), seq })
+            }
             _ => Err(bad()),
         }
     }
@@ -163,8 +168,9 @@ pub struct Written {
     pub result: Result<Output, Refusal>,
 }
 
-/// What a write did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a write did. Serialised as `"done"`, `{"length":3}`, …
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Output {
     /// Put, delete, cas: done.
     Done,
@@ -175,8 +181,9 @@ pub enum Output {
 }
 
 /// Why a write did nothing. All but [`Refusal::Expired`] and [`Refusal::BadBirth`] are the state machine's answer to
-/// the request itself, and are remembered like any answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// the request itself, and are remembered like any answer. Serialised as `"not_found"`, `{"mismatch":{"actual":"x"}}`, …
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Refusal {
     /// Delete: there is no such key.
     NotFound,

@@ -2,7 +2,7 @@
 //!
 //! The state is a set of facts ("key k has value v", "request r was answered w", …). The hash is the wrapping sum of
 //! one well-mixed 64-bit number per fact, so it does not depend on the order in which facts came about, and changes
-//! in O(1) when one does. Digests of texts are streaming, so that an append costs what it appends.
+//! in O(1) when one does. Digests of texts are streaming, so that an append digests only what it appends.
 //!
 //! Everything here is fixed for good (FNV-1a, and the finaliser of `SplitMix64`): nodes of different builds compare
 //! their hashes. It guards against mistakes, not against someone who builds collisions.

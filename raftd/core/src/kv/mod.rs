@@ -3,10 +3,13 @@
 mod command;
 mod hash;
 mod session;
+mod sharded;
+mod state;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use command::{BadRequestId, Command, Op, Output, Refusal, RequestId, Written};
 pub use session::Limits;
-pub use store::{State, Store};
+pub use state::{BadState, SessionView, State, StateBuilder};
+pub use store::Store;

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::hash::{Digest, fact, kind};
+use super::sharded::{Key, Sharded};
 use super::{Command, Output, Refusal, RequestId, Written};
 use crate::types::Index;
 
@@ -53,13 +54,19 @@ impl Default for Limits {
     }
 }
 
-/// All sessions.
+/// All sessions, and who is to go next.
 #[derive(Clone, Debug)]
 pub(super) struct Sessions {
     limits: Limits,
-    by_client: BTreeMap<Arc<str>, Session>,
-    /// The clients of `by_client` by [`Session::used`]: no two are equal, for an entry uses one session.
+    table: Table,
+    /// The clients of `table` by [`Session::used`]: no two are equal, for an entry uses one session.
     by_use: BTreeMap<Index, Arc<str>>,
+}
+
+/// All sessions. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    by_client: Sharded<Arc<Session>>,
     /// Above the birth index of every client whose session was forgotten; never falls.
     births_expired: Index,
     /// Sum of [`Session::hash`].
@@ -68,7 +75,7 @@ pub(super) struct Sessions {
 
 /// What is remembered of one client.
 #[derive(Clone, Debug)]
-struct Session {
+pub(super) struct Session {
     /// Digest of the client's name.
     client: Digest,
     /// Index of the last entry that named the client, whatever became of it.
@@ -92,14 +99,21 @@ struct Remembered {
 
 impl Sessions {
     pub(super) fn new(limits: Limits) -> Sessions {
+        Sessions::from_table(limits, Table::new(0))
+    }
+
+    pub(super) fn from_table(limits: Limits, table: Table) -> Sessions {
         assert!(limits.sessions_max >= 1, "exactly-once needs room for a session");
-        Sessions {
-            limits,
-            by_client: BTreeMap::new(),
-            by_use: BTreeMap::new(),
-            births_expired: 0,
-            hash: 0,
-        }
+        let by_use = table
+            .by_client
+            .iter()
+            .map(|(client, session)| (session.used, Arc::clone(client)))
+            .collect();
+        Sessions { limits, table, by_use }
+    }
+
+    pub(super) fn table(&self) -> &Table {
+        &self.table
     }
 
     /// Calls `apply` unless the request was, or may have been, applied before; tells the answer to the request.
@@ -111,14 +125,15 @@ impl Sessions {
     ) -> Written {
         let request = &command.request;
         let limits = self.limits;
-        if !self.by_client.contains_key(request.client.as_str())
+        let key = Key::of(&request.client);
+        if self.table.by_client.get(key).is_none()
             && let Err(refusal) = self.open(index, request)
         {
             return Written { index, result: Err(refusal) };
         }
-        let session =
-            self.by_client.get_mut(request.client.as_str()).expect("it was there, or is open now");
-        self.hash = self.hash.wrapping_sub(session.hash());
+        let session = self.table.by_client.get_mut(key).expect("it was there, or is open now");
+        let session = Arc::make_mut(session);
+        self.table.hash = self.table.hash.wrapping_sub(session.hash());
         let client = self.by_use.remove(&session.used).expect("each session is listed by its use");
         self.by_use.insert(index, client);
         session.used = index;
@@ -133,7 +148,7 @@ impl Sessions {
             session.remember(request.seq, written.clone(), limits);
             written
         };
-        self.hash = self.hash.wrapping_add(session.hash());
+        self.table.hash = self.table.hash.wrapping_add(session.hash());
         written
     }
 
@@ -143,37 +158,48 @@ impl Sessions {
         if birth >= index {
             return Err(Refusal::BadBirth);
         }
-        if birth < self.births_expired {
+        if birth < self.table.births_expired {
             return Err(Refusal::Expired);
         }
-        if self.by_client.len() == self.limits.sessions_max {
-            self.expire_least_recently_used();
+        while self.table.len() >= self.limits.sessions_max {
+            let (_, client) = self.by_use.pop_first().expect("every session is listed by its use");
+            self.table.expire(&client);
         }
-        let client: Arc<str> = Arc::from(request.client.as_str());
-        let session = Session {
-            client: Digest::of(&client),
-            used: index,
-            floor: 0,
-            answers: BTreeMap::new(),
-            answer_bytes: 0,
-            answers_hash: 0,
-        };
-        self.hash = self.hash.wrapping_add(session.hash());
-        self.by_use.insert(index, Arc::clone(&client));
-        self.by_client.insert(client, session);
+        self.by_use.insert(index, Arc::from(request.client.as_str()));
+        self.table.insert(&request.client, Session::new(&request.client, index, 0));
         Ok(())
     }
+}
 
-    fn expire_least_recently_used(&mut self) {
-        let (_, client) = self.by_use.pop_first().expect("there are sessions_max, at least 1");
-        let session = self.by_client.remove(&client).expect("by_use lists only what is there");
-        self.hash = self.hash.wrapping_sub(session.hash());
-        self.births_expired = self.births_expired.max(RequestId::birth_of(&client) + 1);
+impl Table {
+    pub(super) fn new(births_expired: Index) -> Table {
+        Table { by_client: Sharded::new(), births_expired, hash: 0 }
     }
 
-    /// How many sessions there are.
+    /// Adds the session of a client that has none.
+    pub(super) fn insert(&mut self, client: &str, session: Session) {
+        self.hash = self.hash.wrapping_add(session.hash());
+        self.by_client.insert(Key::of(client), Arc::new(session));
+    }
+
+    fn expire(&mut self, client: &str) {
+        let session = self.by_client.remove(Key::of(client)).expect("it is there to expire");
+        self.hash = self.hash.wrapping_sub(session.hash());
+        self.births_expired = self.births_expired.max(RequestId::birth_of(client) + 1);
+    }
+
+    /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.by_client.len()
+    }
+
+    pub(super) fn births_expired(&self) -> Index {
+        self.births_expired
+    }
+
+    /// All there are with their clients, in the order of [`Key::rank`].
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Session)> {
+        self.by_client.iter().map(|(client, session)| (&**client, &**session))
     }
 
     /// Hash of all that is remembered.
@@ -183,6 +209,60 @@ impl Sessions {
 }
 
 impl Session {
+    fn new(client: &str, used: Index, floor: u64) -> Session {
+        Session {
+            client: Digest::of(client),
+            used,
+            floor,
+            answers: BTreeMap::new(),
+            answer_bytes: 0,
+            answers_hash: 0,
+        }
+    }
+
+    /// A session as it was kept elsewhere, or why there can be none like it.
+    pub(super) fn restore(
+        client: &str,
+        used: Index,
+        floor: u64,
+        answers: Vec<(u64, Written)>,
+        limits: Limits,
+    ) -> Result<Session, &'static str> {
+        let mut session = Session::new(client, used, floor);
+        let count = answers.len();
+        let mut next = floor.max(1);
+        for (seq, written) in answers {
+            if seq < next {
+                return Err("an answer is out of order, or below the floor");
+            }
+            if !(1..=used).contains(&written.index) {
+                return Err("an answer is of an index that the client had not reached");
+            }
+            if matches!(written.result, Err(Refusal::Expired | Refusal::BadBirth)) {
+                return Err("an answer is one that is never remembered");
+            }
+            next = seq.saturating_add(1);
+            session.remember(seq, written, limits);
+        }
+        if session.answers.len() < count {
+            return Err("there are more answers than are ever kept");
+        }
+        Ok(session)
+    }
+
+    pub(super) fn used(&self) -> Index {
+        self.used
+    }
+
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// By sequence number.
+    pub(super) fn answers(&self) -> impl Iterator<Item = (u64, &Written)> {
+        self.answers.iter().map(|(&seq, remembered)| (seq, &remembered.written))
+    }
+
     fn remember(&mut self, seq: u64, written: Written, limits: Limits) {
         let remembered = Remembered::new(self.client, seq, written);
         self.answer_bytes += remembered.bytes();
@@ -244,11 +324,11 @@ impl Remembered {
 
 #[cfg(test)]
 impl Sessions {
-    /// What [`Sessions::hash`] must be, from nothing but the state; checks the books on the way.
+    /// What [`Table::hash`] must be, from nothing but the state; checks the books on the way.
     pub(super) fn hash_from_scratch(&self) -> u64 {
-        assert_eq!(self.by_use.len(), self.by_client.len());
-        let mut hash = fact([kind::BIRTHS_EXPIRED, self.births_expired]);
-        for (client, session) in &self.by_client {
+        assert_eq!(self.by_use.len(), self.table.by_client.len());
+        let mut hash = fact([kind::BIRTHS_EXPIRED, self.table.births_expired]);
+        for (client, session) in self.table.by_client.iter() {
             assert_eq!(self.by_use.get(&session.used), Some(client));
             assert_eq!(
                 session.answer_bytes,

@@ -1,10 +1,11 @@
 //! The map and its operations.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::hash::{Digest, fact, kind};
 use super::session::Sessions;
+use super::sharded::{Key, Sharded};
+use super::state::{Content, State};
 use super::{Command, Limits, Op, Output, Refusal, Written};
 use crate::types::Index;
 
@@ -20,7 +21,7 @@ pub struct Store {
 impl Store {
     /// An empty state.
     pub fn new(limits: Limits) -> Store {
-        Store { map: Map::new(limits), sessions: Sessions::new(limits), applied: 0 }
+        Store { map: Map::new(limits, Values::new()), sessions: Sessions::new(limits), applied: 0 }
     }
 
     /// Applies the command that stands at `index`; indexes must rise from call to call.
@@ -38,13 +39,13 @@ impl Store {
 
     /// The key's value.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.map.values.get(key).map(|value| value.text.as_str())
+        self.map.values.get(key)
     }
 
     /// Depends on the state alone (values, sessions and remembered answers), not on the order in which it came about.
     /// O(1). Comparable between builds.
     pub fn state_hash(&self) -> u64 {
-        self.map.hash.wrapping_add(self.sessions.hash())
+        self.map.values.hash().wrapping_add(self.sessions.table().hash())
     }
 
     /// How many keys there are.
@@ -52,134 +53,173 @@ impl Store {
         self.map.values.len()
     }
 
-    /// The state as it is now, shared and not copied: it stays as it is, whatever is applied to the store afterwards.
-    pub fn freeze(&self) -> State {
-        State { store: Arc::new(self.clone()) }
-    }
-
-    /// A store that goes on from there.
-    pub fn thaw(limits: Limits, state: &State) -> Store {
-        let _ = limits;
-        Store::clone(&state.store)
-    }
-
     /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
-        self.map.values.is_empty()
+        self.len() == 0
     }
 
     /// How many client sessions are kept.
     pub fn sessions(&self) -> usize {
-        self.sessions.len()
+        self.sessions.table().len()
+    }
+
+    /// The state as it is now: it stays as it is, whatever is applied to the store afterwards. Takes some
+    /// microseconds, however much there is; what changes afterwards is copied when it does, piece by piece.
+    pub fn freeze(&self) -> State {
+        State::new(Content {
+            values: self.map.values.clone(),
+            sessions: self.sessions.table().clone(),
+            applied: self.applied,
+        })
+    }
+
+    /// A store that goes on from there.
+    pub fn thaw(limits: Limits, state: &State) -> Store {
+        let Content { values, sessions, applied } = state.content();
+        Store {
+            map: Map::new(limits, values.clone()),
+            sessions: Sessions::from_table(limits, sessions.clone()),
+            applied: *applied,
+        }
     }
 }
 
-/// A store's whole content at one index: what a snapshot holds of it. Cheap to clone.
+/// Keys and what is done to them.
 #[derive(Clone, Debug)]
-pub struct State {
-    store: Arc<Store>,
-}
-
-impl State {
-    /// As [`Store::state_hash`].
-    pub fn hash(&self) -> u64 {
-        self.store.state_hash()
-    }
+struct Map {
+    value_bytes_max: usize,
+    values: Values,
 }
 
 /// Keys and their values.
 #[derive(Clone, Debug)]
-struct Map {
-    value_bytes_max: usize,
-    values: BTreeMap<String, Value>,
-    /// Sum of [`Map::fact`] over all keys.
+pub(super) struct Values {
+    by_key: Sharded<Value>,
+    /// Sum of [`Value::fact`] over all keys.
     hash: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Value {
-    text: String,
+    text: Arc<str>,
     /// Of `text`; kept so that appending does not read what is there.
     digest: Digest,
 }
 
 impl Map {
-    fn new(limits: Limits) -> Map {
-        Map { value_bytes_max: limits.value_bytes_max, values: BTreeMap::new(), hash: 0 }
+    fn new(limits: Limits, values: Values) -> Map {
+        Map { value_bytes_max: limits.value_bytes_max, values }
     }
 
     fn apply(&mut self, op: &Op) -> Result<Output, Refusal> {
         match op {
             Op::Put { key, value } => {
-                self.set(key, value);
+                self.values.set(key, value);
                 Ok(Output::Done)
             }
-            Op::Delete { key } => self.delete(key),
+            Op::Delete { key } if self.values.remove(key) => Ok(Output::Done),
+            Op::Delete { .. } => Err(Refusal::NotFound),
             Op::Cas { key, expect, value } => {
-                let actual = self.values.get(key).map(|value| &value.text);
-                if actual != expect.as_ref() {
-                    return Err(Refusal::Mismatch { actual: actual.cloned() });
+                let actual = self.values.get(key);
+                if actual != expect.as_deref() {
+                    return Err(Refusal::Mismatch { actual: actual.map(str::to_owned) });
                 }
-                self.set(key, value);
+                self.values.set(key, value);
                 Ok(Output::Done)
             }
-            Op::Append { key, value } => self.append(key, value),
-            Op::Incr { key, by } => self.incr(key, *by),
+            Op::Append { key, value } => self.append(key, value).map(Output::Length),
+            Op::Incr { key, by } => self.incr(key, *by).map(Output::Number),
         }
     }
 
-    fn set(&mut self, key: &str, text: &str) {
+    /// The value's length now.
+    fn append(&mut self, key: &str, text: &str) -> Result<u64, Refusal> {
+        let length = self.values.get(key).map_or(0, str::len) + text.len();
+        if length > self.value_bytes_max {
+            return Err(Refusal::TooLarge);
+        }
+        self.values.append(key, text);
+        Ok(u64::try_from(length).expect("a length fits 64 bits"))
+    }
+
+    /// The value now.
+    fn incr(&mut self, key: &str, by: i64) -> Result<i64, Refusal> {
+        let number = match self.values.get(key) {
+            None => 0,
+            Some(text) => text.parse::<i64>().map_err(|_| Refusal::NotANumber)?,
+        };
+        let sum = number.checked_add(by).ok_or(Refusal::Overflow)?;
+        self.values.set(key, &sum.to_string());
+        Ok(sum)
+    }
+}
+
+impl Values {
+    pub(super) fn new() -> Values {
+        Values { by_key: Sharded::new(), hash: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.by_key.get(Key::of(key)).map(|value| &*value.text)
+    }
+
+    /// All there are, in the order of [`Key::rank`].
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.by_key.iter().map(|(key, value)| (&**key, &*value.text))
+    }
+
+    pub(super) fn set(&mut self, key: &str, text: &str) {
         self.change(key, |value| {
-            text.clone_into(&mut value.text);
+            value.text = Arc::from(text);
             value.digest = Digest::of(text);
         });
     }
 
-    fn delete(&mut self, key: &str) -> Result<Output, Refusal> {
-        let value = self.values.remove(key).ok_or(Refusal::NotFound)?;
-        self.hash = self.hash.wrapping_sub(Map::fact(Digest::of(key), &value));
-        Ok(Output::Done)
-    }
-
-    fn append(&mut self, key: &str, text: &str) -> Result<Output, Refusal> {
-        let length = self.values.get(key).map_or(0, |value| value.text.len()) + text.len();
-        if length > self.value_bytes_max {
-            return Err(Refusal::TooLarge);
-        }
+    fn append(&mut self, key: &str, text: &str) {
         self.change(key, |value| {
-            value.text.push_str(text);
+            value.text = Arc::from([&value.text, text].concat());
             value.digest = value.digest.followed_by(text);
         });
-        Ok(Output::Length(u64::try_from(length).expect("a length fits 64 bits")))
     }
 
-    fn incr(&mut self, key: &str, by: i64) -> Result<Output, Refusal> {
-        let number = match self.values.get(key) {
-            None => 0,
-            Some(value) => value.text.parse::<i64>().map_err(|_| Refusal::NotANumber)?,
-        };
-        let sum = number.checked_add(by).ok_or(Refusal::Overflow)?;
-        self.set(key, &sum.to_string());
-        Ok(Output::Number(sum))
+    /// Whether there was such a key.
+    fn remove(&mut self, key: &str) -> bool {
+        let key = Key::of(key);
+        let removed = self.by_key.remove(key);
+        if let Some(value) = &removed {
+            self.hash = self.hash.wrapping_sub(value.fact(key));
+        }
+        removed.is_some()
     }
 
     /// Lets `edit` change the key's value, or an empty one in its place, and keeps the hash true.
     fn change(&mut self, key: &str, edit: impl FnOnce(&mut Value)) {
-        let name = Digest::of(key);
-        if let Some(value) = self.values.get_mut(key) {
-            self.hash = self.hash.wrapping_sub(Map::fact(name, value));
+        let key = Key::of(key);
+        if let Some(value) = self.by_key.get_mut(key) {
+            self.hash = self.hash.wrapping_sub(value.fact(key));
             edit(value);
-            self.hash = self.hash.wrapping_add(Map::fact(name, value));
+            self.hash = self.hash.wrapping_add(value.fact(key));
         } else {
-            let mut value = Value { text: String::new(), digest: Digest::EMPTY };
+            let mut value = Value { text: Arc::default(), digest: Digest::EMPTY };
             edit(&mut value);
-            self.hash = self.hash.wrapping_add(Map::fact(name, &value));
-            self.values.insert(key.to_owned(), value);
+            self.hash = self.hash.wrapping_add(value.fact(key));
+            self.by_key.insert(key, value);
         }
     }
+}
 
-    fn fact(key: Digest, value: &Value) -> u64 {
-        fact([kind::VALUE, key.word(), value.digest.word()])
+impl Value {
+    /// That it is the key's.
+    fn fact(&self, key: Key<'_>) -> u64 {
+        fact([kind::VALUE, key.digest.word(), self.digest.word()])
     }
 }
 
@@ -187,10 +227,11 @@ impl Map {
 impl Store {
     /// What [`Store::state_hash`] must be, from nothing but the state.
     pub(super) fn hash_from_scratch(&self) -> u64 {
-        let values = self.map.values.iter().map(|(key, value)| {
+        let values = self.map.values.by_key.iter().map(|(key, value)| {
             assert_eq!(value.digest, Digest::of(&value.text), "the digest of {key}");
-            Map::fact(Digest::of(key), value)
+            value.fact(Key::of(key))
         });
+        assert_eq!(self.map.values.iter().count(), self.len());
         values.fold(self.sessions.hash_from_scratch(), u64::wrapping_add)
     }
 }
