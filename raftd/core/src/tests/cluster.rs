@@ -40,6 +40,8 @@ pub(super) struct Cluster {
     busy: Option<(NodeId, Vec<Input>)>,
     /// All snapshots that ever became durable: equal names, equal files.
     files: BTreeMap<EntryId, Snapshot>,
+    /// How often things happened that no schedule can bring about by itself.
+    counts: BTreeMap<&'static str, u64>,
     /// See [`Noops`].
     pub(super) noops: Noops,
     /// Kept between steps for its memory.
@@ -58,7 +60,7 @@ pub(super) struct Member {
     held: Vec<Send>,
     /// How often it was started.
     starts: u64,
-    /// How many data directories it has lost, or had none when it began.
+    /// How many data directories it has lost.
     disks_lost: u64,
 }
 
@@ -100,32 +102,33 @@ impl Cluster {
             last_token: 0,
             busy: None,
             files: BTreeMap::new(),
+            counts: BTreeMap::new(),
             noops: Noops::new(),
             effects: Effects::default(),
             options,
         };
         for id in founders {
-            cluster.add(Standing::Full);
+            cluster.add(Disk::default());
             assert_eq!(cluster.ids().max(), Some(id), "founders are numbered from 1");
         }
         cluster
     }
 
-    fn add(&mut self, standing: Standing) {
+    fn add(&mut self, disk: Disk) {
         let id = self.ids().max().unwrap_or(0) + 1;
         // No clock agrees with another; but for scripts it is simplest if they begin so.
         let clock = self.members.first().map_or(Time::ZERO, |first| first.clock);
-        let (disk, held) = (Disk::empty(standing), Vec::new());
-        let disks_lost = u64::from(standing != Standing::Full);
-        let mut member = Member { node: None, clock, disk, held, starts: 0, disks_lost };
-        member.start(id, &self.options, Recovered { standing, ..Recovered::default() });
+        let mut member =
+            Member { node: None, clock, disk, held: Vec::new(), starts: 0, disks_lost: 0 };
+        let recovered = Recovered { standing: member.disk.standing, ..Recovered::default() };
+        member.start(id, &self.options, recovered);
         self.members.push(member);
     }
 
     /// One more node starts, and waits to be added; tells its number.
     pub(super) fn join(&mut self) -> NodeId {
         let id = self.ids().max().unwrap_or(0) + 1;
-        self.add(Standing::Lost { incarnation: incarnation(id, 1) });
+        self.add(Disk::empty(10 * id));
         id
     }
 
@@ -232,9 +235,21 @@ impl Cluster {
         if let Some(first) = effects.purge {
             disk.purge(first);
         }
-        let is_readmitted = |event: &Event| matches!(event, Event::Readmitted { .. });
-        if effects.events.iter().any(is_readmitted) {
-            disk.standing = Standing::Full;
+        for event in &effects.events {
+            let what = match event {
+                Event::Readmitted { .. } => {
+                    disk.standing = Standing::Full;
+                    "readmissions"
+                }
+                Event::SnapshotTaken { .. } => "snapshots taken",
+                Event::SnapshotInstalled { .. } => "snapshots installed",
+                Event::Role { .. }
+                | Event::Leader { .. }
+                | Event::Configuration { .. }
+                | Event::TransferStarted { .. }
+                | Event::TransferAborted { .. } => continue,
+            };
+            *self.counts.entry(what).or_default() += 1;
         }
     }
 
@@ -316,21 +331,24 @@ impl Cluster {
     }
 
     /// An operator wants other members.
-    pub(super) fn change(&mut self, id: NodeId, change: Change, text: String) {
+    pub(super) fn change(&mut self, id: NodeId, change: Change, text: String) -> Token {
         let token = self.ask(id, Request::Operator(text));
         self.step(id, [Input::Change { token, change }]);
+        token
     }
 
     /// An operator wants another leader.
-    pub(super) fn transfer(&mut self, id: NodeId, to: Option<NodeId>, text: String) {
+    pub(super) fn transfer(&mut self, id: NodeId, to: Option<NodeId>, text: String) -> Token {
         let token = self.ask(id, Request::Operator(text));
         self.step(id, [Input::Transfer { token, to }]);
+        token
     }
 
     /// An operator wants a snapshot.
-    pub(super) fn take_snapshot(&mut self, id: NodeId) {
+    pub(super) fn take_snapshot(&mut self, id: NodeId) -> Token {
         let token = self.ask(id, Request::Operator("snapshot".to_owned()));
         self.step(id, [Input::TakeSnapshot { token }]);
+        token
     }
 
     fn ask(&mut self, id: NodeId, request: Request) -> Token {
@@ -437,19 +455,18 @@ impl Cluster {
     /// The node crashes, if it is up, and comes back with another disk, an empty one.
     pub(super) fn wipe(&mut self, id: NodeId) {
         self.crash(id, 0);
-        self.safety.on_wipe(id);
         let member = self.member_mut(id);
         member.disks_lost += 1;
-        let standing = Standing::Lost { incarnation: incarnation(id, member.disks_lost) };
-        member.disk = Disk::empty(standing);
+        let disk = Disk::empty(10 * id + member.disks_lost);
+        let lost = std::mem::replace(&mut member.disk, disk);
+        self.safety.on_wipe(id, lost);
         self.restart(id);
     }
 
     /// The node did not come to store that it was readmitted.
     pub(super) fn forget_standing(&mut self, id: NodeId) {
-        let member = self.member_mut(id);
-        let incarnation = incarnation(id, member.disks_lost);
-        member.disk.standing = Standing::Lost { incarnation };
+        let disk = &mut self.member_mut(id).disk;
+        disk.standing = Standing::Lost { incarnation: disk.incarnation };
     }
 
     /// Restarts the node with a disk that some earlier life might have left.
@@ -512,6 +529,11 @@ impl Cluster {
         self.ids().filter_map(wait).min_by_key(|&(_, wait)| wait)
     }
 
+    /// By name, how often things happened that no schedule can bring about by itself.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counts.iter().map(|(&what, &count)| (what, count))
+    }
+
     /// Moves all clocks, waking nobody.
     pub(super) fn pass(&mut self, duration: Time) {
         self.members.iter_mut().for_each(|member| member.clock += duration);
@@ -528,11 +550,6 @@ impl Member {
         }
         self.node = Some(Node::new(self.clock, options, recovered));
     }
-}
-
-/// The number of a node's data directory, when it is not the one that a founder began with.
-pub(super) fn incarnation(id: NodeId, disks_lost: u64) -> u64 {
-    10 * id + disks_lost
 }
 
 /// What a snapshot's file holds: as many characters as there are pieces, others for each snapshot.

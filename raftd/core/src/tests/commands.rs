@@ -33,7 +33,7 @@
 
 use std::fmt::Write as _;
 
-use super::cluster::{Cluster, incarnation, options};
+use super::cluster::{Cluster, options};
 use super::disk::Contents;
 use super::notation;
 use super::safety::ReadKind;
@@ -265,17 +265,17 @@ impl Stage {
                 let text = notation::list(rest.iter(), " ");
                 self.say(format!("n{id} is asked {text}"));
                 let change = self.parse_change(rest);
-                self.cluster().change(id, change, text);
+                let _answered_later = self.cluster().change(id, change, text);
             }
             ("transfer", rest) => {
                 let to = rest.first().map(|to| node(to));
                 let text = notation::list(std::iter::once(what).chain(rest), " ");
                 self.say(format!("n{id} is asked {text}"));
-                self.cluster().transfer(id, to, text);
+                let _answered_later = self.cluster().transfer(id, to, text);
             }
             ("snapshot", []) => {
                 self.say(format!("n{id} is asked snapshot"));
-                self.cluster().take_snapshot(id);
+                let _answered_later = self.cluster().take_snapshot(id);
             }
             ("save", []) => self.cluster().work(id),
             ("wipe", []) => {
@@ -294,10 +294,7 @@ impl Stage {
         match words {
             ["add", id] => {
                 let id = node(id);
-                let incarnation = match self.cluster().member(id).disk.standing {
-                    Standing::Lost { incarnation } => incarnation,
-                    Standing::Full => incarnation(id, 0),
-                };
+                let incarnation = self.cluster().member(id).disk.incarnation;
                 let address = Address { peer: format!("n{id}"), client: format!("n{id}") };
                 Change::AddLearner { id, address, incarnation }
             }

@@ -93,6 +93,8 @@ pub(super) struct Disk {
     incoming: Option<Incoming>,
     /// What the data directory says of its own worth.
     pub(super) standing: Standing,
+    /// The data directory's number; 0: one that a founder began with.
+    pub(super) incarnation: u64,
 }
 
 /// Pieces put together.
@@ -190,8 +192,8 @@ impl Disk {
         let pending = std::mem::take(&mut self.pending);
         let records = pending.iter().flat_map(|write| &write.records);
         records.take(survivors).for_each(|record| self.durable.replay(record));
-        let Disk { durable, snapshot, standing, .. } = std::mem::take(self);
-        *self = Disk { snapshot, standing, ..Disk::holding(durable) };
+        let Disk { durable, snapshot, standing, incarnation, .. } = std::mem::take(self);
+        *self = Disk { snapshot, standing, incarnation, ..Disk::holding(durable) };
         Recovered {
             term: self.durable.term,
             vote: self.durable.vote,
@@ -202,9 +204,9 @@ impl Disk {
         }
     }
 
-    /// A disk with nothing on it but a new data directory.
-    pub(super) fn empty(standing: Standing) -> Disk {
-        Disk { standing, ..Disk::default() }
+    /// A disk with nothing on it but a new data directory of somebody who joins, or has lost the one before.
+    pub(super) fn empty(incarnation: u64) -> Disk {
+        Disk { standing: Standing::Lost { incarnation }, incarnation, ..Disk::default() }
     }
 
     /// A disk as an earlier life left it.

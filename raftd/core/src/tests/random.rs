@@ -1,12 +1,15 @@
 //! Random schedules over a network that loses, duplicates, reorders and partitions, with nodes that crash and forget
-//! what they had not synced, while clients append unique tokens, retry through any node, and read everywhere.
+//! what they had not synced, while clients append unique tokens, retry through any node, and read everywhere, and
+//! operators take snapshots and change members and leaders ([`operators`]).
 //!
 //! What must never happen is checked after every step by [`super::safety`]; here, what must happen in the end: once
 //! the faults stop, everything asked for is answered, every acknowledged token is there once, and none twice.
 //!
 //! `RAFT_SEED=N` runs one schedule and prints what happens, `RAFT_SEEDS=N` runs as many as wanted (see [`seeds`]).
 
-use std::collections::BTreeMap;
+mod operators;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use rand::rngs::SmallRng;
@@ -19,11 +22,11 @@ use super::seeds;
 use crate::effects::{Answer, Outcome, Role, Token};
 use crate::kv::{Command, Op, Refusal, RequestId};
 use crate::message::Envelope;
-use crate::node::{Input, Node, Options};
+use crate::node::{Compaction, Input, Node, Options, View};
 use crate::types::{Index, NodeId, Time};
 
 /// Seeds when nothing else is asked for: about ten seconds.
-const SEEDS: u64 = if cfg!(debug_assertions) { 3_000 } else { 20_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 1_500 } else { 20_000 };
 
 const KEYS: [&str; 2] = ["x", "y"];
 
@@ -73,18 +76,24 @@ impl Seen {
         }
     }
 
-    const EXPECTED: [&str; 14] = [
+    const EXPECTED: [&str; 20] = [
         "answers given to a retry",
         "batches",
+        "changes of membership",
         "crashes",
         "crashes that lose records",
         "cuts",
+        "disks lost",
         "duplicates",
         "held up",
         "leadership lost",
+        "leaderships handed over",
         "overloaded",
         "reads at followers",
         "reads at leaders",
+        "readmissions",
+        "snapshots installed",
+        "snapshots taken",
         "terms with a leader",
         "voided suffixes",
         "writes",
@@ -94,7 +103,7 @@ impl Seen {
 /// How likely things are in one schedule: no two seeds dwell on the same.
 #[derive(Debug)]
 struct Weights {
-    actions: [(Action, u32); 11],
+    actions: [(Action, u32); 14],
     /// A follower that is woken waits no more and campaigns.
     campaign: f64,
     lose: f64,
@@ -118,6 +127,9 @@ enum Action {
     Restart,
     Cut,
     Heal,
+    Save,
+    Operate,
+    Wipe,
 }
 
 impl Weights {
@@ -135,6 +147,9 @@ impl Weights {
             (Action::Restart, 2 + up_to(10)),
             (Action::Cut, up_to(5)),
             (Action::Heal, 1 + up_to(8)),
+            (Action::Save, 5 + up_to(30)),
+            (Action::Operate, up_to(10)),
+            (Action::Wipe, up_to(2)),
         ];
         Weights {
             actions,
@@ -152,8 +167,11 @@ impl Weights {
             let idle = match action {
                 Action::Deliver => cluster.network.is_empty(),
                 Action::Sync => !cluster.ids().any(|id| cluster.member(id).disk.is_dirty()),
+                Action::Save => !cluster.ids().any(|id| cluster.member(id).disk.has_job()),
                 Action::Batch
                 | Action::Release
+                | Action::Operate
+                | Action::Wipe
                 | Action::Wake
                 | Action::Propose
                 | Action::Read
@@ -190,6 +208,10 @@ struct Run {
     reads: BTreeMap<Token, Role>,
     /// Append tokens by request, and whether the append was acknowledged.
     tokens: BTreeMap<RequestId, (String, bool)>,
+    /// What operators wait for.
+    orders: BTreeSet<Token>,
+    /// How many nodes there were at the start.
+    founders: usize,
     seen: Seen,
 }
 
@@ -220,6 +242,11 @@ impl Run {
             append_bytes_max: rng.random_range(1..1_000),
             inflight_messages_max: rng.random_range(1..5),
             uncommitted_bytes_max: rng.random_range(300..5_000),
+            compaction: Compaction {
+                log_bytes_min: rng.random_range(100..5_000),
+                log_percent_of_snapshot: 0,
+                trailing_bytes: rng.random_range(0..1_000),
+            },
             ..options(nodes, seed)
         };
         options.limits.sessions_max = rng.random_range(2..6);
@@ -227,12 +254,14 @@ impl Run {
         Run {
             weights: Weights::draw(&mut rng),
             clients: clients.collect(),
+            founders: options.founders.len(),
+            cluster: Cluster::new(options, rng.random_range(1..5)),
             rng,
-            cluster: Cluster::new(options, 3),
             held: Vec::new(),
             writes: BTreeMap::new(),
             reads: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            orders: BTreeSet::new(),
             seen: Seen::default(),
         }
     }
@@ -250,6 +279,9 @@ impl Run {
         }
         for _ in 0..self.cluster.safety.voided() {
             self.seen.count("voided suffixes");
+        }
+        for (what, count) in self.cluster.counts() {
+            *self.seen.counts.entry(what).or_default() += count;
         }
     }
 
@@ -285,6 +317,9 @@ impl Run {
             }
             Action::Cut => self.cut(),
             Action::Heal => self.cluster.heal(),
+            Action::Save => self.save(),
+            Action::Operate => self.operate(),
+            Action::Wipe => self.wipe(),
         }
     }
 
@@ -352,8 +387,15 @@ impl Run {
                 | Action::Sync
                 | Action::Wake
                 | Action::Propose
-                | Action::Read) => self.act(action),
-                Action::Batch | Action::Crash | Action::Restart | Action::Cut | Action::Heal => {}
+                | Action::Read
+                | Action::Save
+                | Action::Operate) => self.act(action),
+                Action::Batch
+                | Action::Crash
+                | Action::Restart
+                | Action::Cut
+                | Action::Heal
+                | Action::Wipe => {}
             }
         }
         self.cluster.catch_up();
@@ -466,12 +508,13 @@ impl Run {
         for (_, Answer { token, outcome }) in answers {
             if let Some((request, again)) = self.writes.remove(&token) {
                 self.on_write_answer(&request, again, &outcome);
-            } else {
-                let role = self.reads.remove(&token).expect("nobody else asks");
+            } else if let Some(role) = self.reads.remove(&token) {
                 if let (Outcome::Read { .. }, Role::Leader | Role::Follower) = (&outcome, role) {
                     let leads = role == Role::Leader;
                     self.seen.count(if leads { "reads at leaders" } else { "reads at followers" });
                 }
+            } else {
+                self.on_order_answer(token, &outcome);
             }
         }
     }
@@ -542,11 +585,20 @@ impl Run {
         panic!("30 s after the last fault not everything is answered: {:?}", self.cluster.waiting);
     }
 
-    /// Two heartbeats of quiet later, everyone has everything, and reads work everywhere.
+    /// A little later every member has everything, and reads work everywhere. Snapshots, and members that lost their
+    /// disks, need up to five seconds.
     fn check_agreement(&mut self, leader: NodeId) {
         self.cluster.run_for(Time::from_millis(250));
-        let last = self.cluster.node(leader).expect("up").view().last;
-        for id in self.cluster.ids() {
+        for _ in 0..20 {
+            if self.any_leader().is_some_and(|leader| self.is_whole_again(leader)) {
+                break;
+            }
+            self.cluster.run_for(Time::from_millis(250));
+        }
+        let leader = self.any_leader().unwrap_or(leader);
+        let View { last, config, .. } = self.cluster.node(leader).expect("up").view();
+        self.check_members(&config);
+        for &id in config.members().keys() {
             let view = self.cluster.node(id).expect("up").view();
             assert_eq!((view.last, view.applied), (last, last.index), "n{id} lags behind");
             self.cluster.read(id, ReadKind::Confirmed, KEYS[0], 0);

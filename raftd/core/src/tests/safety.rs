@@ -80,6 +80,8 @@ pub(super) struct Safety {
     voided: usize,
     /// The last picture of each node in its present life.
     views: BTreeMap<NodeId, View>,
+    /// Disks that were lost, by node and number: they count for what they held until the loss is taken note of.
+    lost_disks: BTreeMap<(NodeId, u64), Disk>,
 }
 
 /// An entry, and what its name stands for besides.
@@ -108,6 +110,7 @@ impl Safety {
             invoked: BTreeMap::new(),
             voided: 0,
             views: BTreeMap::new(),
+            lost_disks: BTreeMap::new(),
         }
     }
 
@@ -190,7 +193,7 @@ impl Safety {
     }
 
     /// The configuration that rules at the end of a log that ends with this entry.
-    fn config_after(&self, last: EntryId) -> (Index, Arc<Configuration>) {
+    pub(super) fn config_after(&self, last: EntryId) -> (Index, Arc<Configuration>) {
         let known = self.entries.get(&last).map(|known| known.config.clone());
         known.unwrap_or_else(|| (0, Arc::clone(&self.founding)))
     }
@@ -227,7 +230,8 @@ impl Safety {
 
     /// A node lost its disk: it does not know whom it voted for. That it may vote again before nobody counts on that any
     /// more, Election Safety must show.
-    pub(super) fn on_wipe(&mut self, id: NodeId) {
+    pub(super) fn on_wipe(&mut self, id: NodeId, lost: Disk) {
+        self.lost_disks.insert((id, lost.incarnation), lost);
         self.votes.retain(|(voter, _), _| *voter != id);
     }
 
@@ -348,12 +352,12 @@ impl Safety {
     /// The last configuration in a node's log rules it, committed or not (Thesis §4.1).
     fn check_config(&self, view: &View) {
         let (index, config) = self.config_after(view.last);
-        // Who joins knows nobody until somebody tells it.
-        if index > 0 || self.founding.member(view.id).is_some() {
-            assert_eq!(view.config_index, index, "n{} goes by another configuration", view.id);
-            assert_eq!(view.config, config, "n{} goes by another configuration", view.id);
-        } else {
-            assert_eq!(*view.config, Configuration::nobody(), "n{} knows too much", view.id);
+        let id = view.id;
+        assert_eq!(view.config_index, index, "n{id} goes by another configuration");
+        // Who joins knows nobody until somebody tells it; a snapshot does.
+        let is_in_the_dark = index == 0 && self.founding.member(id).is_none();
+        if !is_in_the_dark || *view.config != Configuration::nobody() {
+            assert_eq!(view.config, config, "n{id} goes by another configuration");
         }
     }
 
@@ -373,8 +377,8 @@ impl Safety {
         }
     }
 
-    /// State Machine Safety (Thesis §3.6.3), and: committed means durable on a quorum of the members that rule, those
-    /// that lost their disks not counted.
+    /// State Machine Safety (Thesis §3.6.3), and: committed means durable on a quorum of the members that rule, each
+    /// with the disk that the configuration means. Even one that was lost a moment ago may count.
     fn on_committed<'a>(
         &mut self,
         view: &View,
@@ -390,16 +394,18 @@ impl Safety {
             );
             return;
         }
-        let holds = |id| {
-            let disk = disks.clone().nth(slot(id)).expect("one disk a node");
-            disk.standing == Standing::Full && disk.keeps(entry.id)
+        let holds = |config: &Configuration, voter| {
+            let meant = config.member(voter).expect("voters are members").incarnation;
+            let present = disks.clone().nth(slot(voter)).filter(|disk| disk.incarnation == meant);
+            let disk = present.or_else(|| self.lost_disks.get(&(voter, meant)));
+            disk.is_some_and(|disk| disk.standing == Standing::Full && disk.keeps(entry.id))
         };
-        let holders = view.config.voters().into_iter().filter(|&id| holds(id));
+        // A step may commit under the configuration that it found, and then begin another.
+        let found = self.views.get(&id).map_or(&view.config, |before| &before.config);
         assert!(
-            view.config.is_quorum(holds),
-            "n{id} commits {}, which is durable on {:?} of {:?}",
+            [found, &view.config].iter().any(|it| it.is_quorum(|voter| holds(it, voter))),
+            "n{id} commits {}, which is not durable on a quorum of {:?}",
             entry.id,
-            holders.collect::<Vec<_>>(),
             view.config
         );
         self.committed.push(Arc::clone(entry));
