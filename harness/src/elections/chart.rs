@@ -15,7 +15,7 @@ const RIGHT: f64 = 168.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 44.0;
 
-/// Hues that can be told apart on light and on dark ground; a panel with more ranges begins again.
+/// Hues that can be told apart on light and on dark ground; with more ranges they begin again.
 const HUES: usize = 7;
 
 const STYLE: &str = "
@@ -98,7 +98,9 @@ fn panel(out: &mut String, measured: &Measured, title: &str, all: &[&Series], to
     );
     grid(out, axes);
     for (place, series) in all.iter().enumerate() {
-        let hue = place % HUES;
+        // A range has the same colour in both panels.
+        let position = measured.series.iter().position(|other| other.range == series.range);
+        let hue = position.unwrap_or(place) % HUES;
         let sample = series.elected(&measured.args);
         let total = float(sample.len().max(1));
         let mut d = String::new();
@@ -122,7 +124,7 @@ fn panel(out: &mut String, measured: &Measured, title: &str, all: &[&Series], to
             out,
             format_args!(
                 "<text class=\"key\" x=\"{x}\" y=\"{y}\" style=\"fill:var(--h{hue})\">{}</text>\
-                 <text x=\"{}\" y=\"{y}\">p50 {median}{capped}</text>\n",
+                 <text x=\"{}\" y=\"{y}\">p50 {median} ms{capped}</text>\n",
                 series.range,
                 x + 68.0,
             ),

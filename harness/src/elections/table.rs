@@ -5,9 +5,12 @@ use std::io::{self, Write};
 use comfy_table::CellAlignment;
 
 use super::Measured;
-use super::figures::{self, Figure};
+use super::figures::{self, Figure, Trial};
 use super::published::{PUBLISHED_BROADCAST_MS, PUBLISHED_ELECTABLE, TimeoutRange};
 use crate::terminal;
+
+/// Elections of more terms than this are counted together.
+const TERMS_NAMED_MAX: u64 = 3;
 
 /// What the columns are.
 pub(super) const COLUMNS: [&str; 9] =
@@ -72,17 +75,10 @@ pub(super) fn remarks(measured: &Measured) -> Vec<String> {
             .to_owned(),
     );
     for series in &measured.series {
-        let terms: Vec<String> = figures::terms(&series.trials)
-            .into_iter()
-            .map(|(terms, trials)| match terms {
-                1 => format!("1 term {trials}"),
-                _ => format!("{terms} terms {trials}"),
-            })
-            .collect();
         let (p50, p99) = series.broadcast_ms;
         let mut facts = vec![
             format!("{}: {} trials", series.range, series.trials.len()),
-            terms.join(", "),
+            terms(&series.trials),
             format!("a write in peace takes {p50:.1} ms, 1 in 100 {p99:.1} ms"),
         ];
         let capped = series.elected(&measured.args).capped();
@@ -104,6 +100,25 @@ pub(super) fn remarks(measured: &Measured) -> Vec<String> {
         remarks.push("Interrupted: these are the trials so far.".to_owned());
     }
     remarks
+}
+
+/// How many trials took how many terms: `1 term 70, 2 terms 18, 3 terms 10, more 2 (at most 5)`.
+fn terms(trials: &[Trial]) -> String {
+    let all = figures::terms(trials);
+    let most = all.last_key_value().map_or(0, |(&terms, _)| terms);
+    let mut words = Vec::new();
+    let mut more = 0;
+    for (terms, trials) in all {
+        match terms {
+            1 => words.push(format!("1 term {trials}")),
+            2..=TERMS_NAMED_MAX => words.push(format!("{terms} terms {trials}")),
+            _ => more += trials,
+        }
+    }
+    if more > 0 {
+        words.push(format!("more {more} (at most {most})"));
+    }
+    words.join(", ")
 }
 
 /// All of it.

@@ -18,7 +18,7 @@ pub(super) struct Watching {
     range: TimeoutRange,
     goal: u32,
     bar: Option<ProgressBar>,
-    printed: Instant,
+    printed: Option<Instant>,
 }
 
 impl Watching {
@@ -34,7 +34,7 @@ impl Watching {
             bar.set_prefix(range.to_string());
             bar
         });
-        Watching { range, goal, bar, printed: Instant::now() }
+        Watching { range, goal, bar, printed: None }
     }
 
     /// Another trial is done; `elected` are the times of all so far.
@@ -46,8 +46,8 @@ impl Watching {
         if let Some(bar) = &self.bar {
             bar.set_message(words);
             bar.inc(1);
-        } else if is_last || self.printed.elapsed() >= PRINT_EVERY {
-            self.printed = Instant::now();
+        } else if is_last || self.printed.is_none_or(|at| at.elapsed() >= PRINT_EVERY) {
+            self.printed = Some(Instant::now());
             terminal::note(format!("{} ms: {done} of {}: {words}", self.range, self.goal));
         }
     }
