@@ -136,6 +136,7 @@ fn reaction(code: Code) -> Reaction {
         | Code::AlreadyMember
         | Code::AlreadyVoter
         | Code::NoVoters
+        | Code::NoQuorum
         | Code::TooManyMembers
         | Code::NoTarget
         | Code::TransferTimedOut

@@ -158,6 +158,7 @@ impl ErrorKind {
                 | Code::AlreadyVoter
                 | Code::NotCaughtUp
                 | Code::NoVoters
+                | Code::NoQuorum
                 | Code::TooManyMembers
                 | Code::NoTarget
                 | Code::TransferBusy
@@ -224,6 +225,7 @@ fn code_name(code: Code) -> &'static str {
         Code::AlreadyVoter => "already_voter",
         Code::NotCaughtUp => "not_caught_up",
         Code::NoVoters => "no_voters",
+        Code::NoQuorum => "no_quorum",
         Code::TooManyMembers => "too_many_members",
         Code::NoTarget => "no_target",
         Code::TransferBusy => "transfer_busy",
@@ -236,7 +238,7 @@ fn code_name(code: Code) -> &'static str {
 mod tests {
     use super::*;
 
-    const CODES: [Code; 27] = [
+    const CODES: [Code; 28] = [
         Code::NotFound,
         Code::Mismatch,
         Code::NotANumber,
@@ -259,6 +261,7 @@ mod tests {
         Code::AlreadyVoter,
         Code::NotCaughtUp,
         Code::NoVoters,
+        Code::NoQuorum,
         Code::TooManyMembers,
         Code::NoTarget,
         Code::TransferBusy,

@@ -325,6 +325,8 @@ pub enum Code {
     NotCaughtUp,
     /// Change of membership: nobody would have a vote.
     NoVoters,
+    /// Change of membership: too few of those who would have a vote answer now.
+    NoQuorum,
     /// Change of membership: there would be too many.
     TooManyMembers,
     /// Transfer: the target has no vote, or nobody else who has one answers.
@@ -389,6 +391,7 @@ impl Code {
             | Code::AlreadyVoter
             | Code::NotCaughtUp
             | Code::NoVoters
+            | Code::NoQuorum
             | Code::TooManyMembers
             | Code::NoTarget
             | Code::TransferBusy

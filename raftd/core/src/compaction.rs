@@ -57,7 +57,7 @@ impl Node {
 
     /// Starts a snapshot if one is due: the state is frozen, and written while the node goes on (Thesis §5.1.1).
     pub(crate) fn take_snapshot_if_due(&mut self) {
-        if self.applied == self.saved.last.index && !self.snapshot_wanted {
+        if self.applied == self.saved.last.index && (self.applied == 0 || !self.snapshot_wanted) {
             let index = self.applied;
             for token in std::mem::take(&mut self.snapshot_tokens) {
                 self.answer(token, Outcome::SnapshotTaken { index });
@@ -78,6 +78,9 @@ impl Node {
         let (config_index, config) = self.configs.at(last.index);
         if config.members().is_empty() {
             // A node that joins does not know the founders. Who ruled here others will tell it.
+            for token in std::mem::take(&mut self.snapshot_tokens) {
+                self.answer(token, Outcome::SnapshotFailed);
+            }
             return;
         }
         let config = Arc::clone(config);

@@ -122,6 +122,8 @@ pub enum ChangeRefusal {
     },
     /// There would be no voter left.
     NoVoters,
+    /// Those who would have a vote and answer now could not decide anything: the change, once begun, might never end.
+    NoQuorum,
     /// More than [`MEMBERS_MAX`].
     TooMany,
 }

@@ -48,7 +48,17 @@ impl Node {
             let behind = self.log.last().index - matched;
             return Err(ChangeRefusal::NotCaughtUp { id, behind });
         }
+        if !next.is_quorum(|id| id == self.options.id || self.answers(leader, id)) {
+            return Err(ChangeRefusal::NoQuorum);
+        }
         Ok(next)
+    }
+
+    /// Whether a member was heard lately, and has not lost its disk.
+    fn answers(&self, leader: &Leader, id: NodeId) -> bool {
+        let timeout = self.options.election_timeout_max;
+        let heard = |progress: &Progress| self.now <= progress.heard + timeout;
+        !leader.lost.contains_key(&id) && leader.progress.get(&id).is_some_and(heard)
     }
 
     pub(crate) fn is_caught_up(&self, leader: &Leader, id: NodeId) -> bool {

@@ -128,6 +128,11 @@ fn change_error(refusal: ChangeRefusal) -> Error {
         ChangeRefusal::NoVoters => {
             say(Code::NoVoters, "nobody would have a vote; a cluster needs at least one".to_owned())
         }
+        ChangeRefusal::NoQuorum => say(
+            Code::NoQuorum,
+            "too few of those who would have a vote answer now: the change might never end; start them, or keep others"
+                .to_owned(),
+        ),
         ChangeRefusal::TooMany => say(
             Code::TooManyMembers,
             format!("{MEMBERS_MAX} members is the most; remove one first"),

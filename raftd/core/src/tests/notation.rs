@@ -251,6 +251,7 @@ fn refusal_text(refusal: &ChangeRefusal) -> String {
         ChangeRefusal::AlreadyVoter { id } => format!("n{id} is a voter already"),
         ChangeRefusal::NotCaughtUp { id, behind } => format!("n{id} is {behind} entries behind"),
         ChangeRefusal::NoVoters => "there would be no voter".to_owned(),
+        ChangeRefusal::NoQuorum => "too few of the voters to be answer".to_owned(),
         ChangeRefusal::TooMany => "too many members".to_owned(),
     }
 }
