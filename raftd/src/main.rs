@@ -43,6 +43,20 @@ Optional in cluster.toml, with the defaults:
 
   heartbeat_ms = 50
   election_timeout_ms = [150, 300]
+  snapshot_log_bytes = 16777216   # a snapshot is due when the log has grown by this much
+  lease_drift_percent = 5         # not set by default: lease reads trust clocks that run this evenly
+
+At the first start of a cluster all of its nodes must be up once. A node that is added later says so in its own cluster
+file, and is started before it is added (its id must never have been used):
+
+  [[node]]
+  id = 4
+  peer = "127.0.0.1:7104"
+  client = "127.0.0.1:7204"
+  joins = true
+
+  raftd --config cluster-4.toml --id 4 --data data/4
+  raftctl --config cluster.toml member add 4 --peer 127.0.0.1:7104 --client 127.0.0.1:7204
 
 Exit codes:
   0  stopped by SIGTERM or SIGINT: everything acknowledged is on disk

@@ -1,5 +1,6 @@
 //! Whatever comes in, the node says what is wrong, exits with the right code or serves on, and loses nothing.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,6 +57,15 @@ fn bad_cluster_file_is_refused_with_its_line() {
     let file = std::fs::read_to_string(cluster.config()).unwrap();
     std::fs::write(cluster.config(), file.replace("client =", "klient =")).unwrap();
     check_refusal(&cluster.args(1), 2, &["cluster.toml:5: ", "klient"]);
+    for (setting, complaint) in [
+        ("snapshot_log_bytes = 0\n", "snapshot_log_bytes is 0"),
+        ("lease_drift_percent = 99\n", "lease_drift_percent is 99"),
+        ("joins = true\n", "unknown field `joins`"),
+    ] {
+        let (head, nodes) = file.split_at(file.find("[[node]]").unwrap());
+        std::fs::write(cluster.config(), format!("{head}{setting}{nodes}")).unwrap();
+        check_refusal(&cluster.args(1), 2, &["cluster.toml:2: ", complaint]);
+    }
     std::fs::remove_file(cluster.config()).unwrap();
     check_refusal(&cluster.args(1), 2, &["cannot read", "cluster.toml"]);
 }
@@ -172,7 +182,16 @@ fn wrong_client_hello_is_refused() {
 
 /// A member's hello, with one thing changed.
 fn peer_hello(change: impl FnOnce(&mut PeerHello)) -> Vec<u8> {
-    let mut hello = PeerHello { protocol: 1, cluster: "test".to_owned(), from: 2, to: 1 };
+    let mut hello = PeerHello {
+        protocol: 1,
+        cluster: "test".to_owned(),
+        from: 2,
+        to: 1,
+        incarnation: 1,
+        knows: None,
+        founders: BTreeSet::new(),
+        address: None,
+    };
     change(&mut hello);
     let mut line = Vec::new();
     codec::encode_hello(&hello, &mut line);
@@ -189,14 +208,19 @@ fn wrong_peer_hello_is_refused_and_logged() {
     check(peer_hello(|hello| hello.cluster = "other".to_owned()), "wrong_hello", "\"other\"");
     check(peer_hello(|hello| hello.protocol = 7), "wrong_hello", "protocol 7");
     check(peer_hello(|hello| hello.to = 3), "wrong_hello", "not node 3");
-    check(peer_hello(|hello| hello.from = 9), "wrong_hello", "node 9");
+    check(peer_hello(|hello| hello.from = 9), "wrong_hello", "node 9 is no member");
+    let nowhere = peer_hello(|hello| hello.address = Some("127.0.0.1:0".to_owned()));
+    check(nowhere, "bad_request", "cannot be dialled");
+    let other_founders = peer_hello(|hello| hello.founders = [1, 2].into());
+    check(other_founders, "wrong_hello", "two clusters");
     check(peer_hello(|hello| hello.from = 1), "wrong_hello", "node 1");
     check(b"{\"hello\":{\"protocol\":1}}\n".to_vec(), "bad_request", "client port");
     cluster.node(1).event("refused", |event| {
         event["port"] == "peer" && event["reason"].as_str().unwrap().contains("\"other\"")
     });
     let status = cluster.client(1).status().unwrap();
-    assert_eq!(status["messages_refused"], 6, "{status}");
+    assert_eq!(status["messages_refused"], 8, "{status}");
+    assert_eq!(status["standing"], "new", "nothing of it was believed: {status}");
 }
 
 #[test]

@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod members;
 mod smoke;
+mod snapshots;
+mod standing;
 mod storage;
 mod support;
 mod tidy;
+mod transfer;

@@ -196,7 +196,10 @@ fn sigterm_answers_who_waits_and_exits_with_0() {
     let daemon = cluster.take(leader);
     daemon.signal(Signal::SIGTERM);
     let answer = client.receive().unwrap();
-    assert_eq!((&answer["tag"], &answer["error"]["code"]), (&json!(tag), &json!("shutting_down")));
+    // It tries to hand over first, and may notice meanwhile that it leads nobody any more.
+    let code = answer["error"]["code"].as_str().unwrap();
+    assert_eq!(answer["tag"], tag, "{answer}");
+    assert!(["shutting_down", "leadership_lost"].contains(&code), "{answer}");
     client.expect_end();
     daemon.event("stopped", |_| true);
     assert_eq!(daemon.exit().0, Some(0));

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -25,6 +26,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The files of a cluster; no node runs yet.
     pub(crate) fn new(size: u64) -> Cluster {
+        Cluster::with(size, "")
+    }
+
+    /// [`Cluster::new`] with more settings in the cluster file.
+    pub(crate) fn with(size: u64, settings: &str) -> Cluster {
         let (ip, reserved) = own_ip();
         let cluster = Cluster {
             dir: TempDir::new().unwrap(),
@@ -32,14 +38,28 @@ impl Cluster {
             _reserved: reserved,
             nodes: (1..=size).map(|id| (id, None)).collect(),
         };
-        let mut file = "cluster = \"test\"\n".to_owned();
-        for id in 1..=size {
-            let (peer, client) = (cluster.peer(id), cluster.client_address(id));
-            write!(file, "[[node]]\nid = {id}\npeer = \"{peer}\"\nclient = \"{client}\"\n")
-                .unwrap();
-        }
+        let mut file = format!("cluster = \"test\"\n{settings}");
+        (1..=size).for_each(|id| cluster.describe(id, &mut file));
         std::fs::write(cluster.config(), file).unwrap();
         cluster
+    }
+
+    fn describe(&self, id: u64, file: &mut String) {
+        let (peer, client) = (self.peer(id), self.client_address(id));
+        write!(file, "[[node]]\nid = {id}\npeer = \"{peer}\"\nclient = \"{client}\"\n").unwrap();
+    }
+
+    /// The file of a node that joins later: the founders' with the node itself added. The founders' own does not name it.
+    pub(crate) fn prepare_joiner(&mut self, id: u64) {
+        let mut file = std::fs::read_to_string(self.config()).unwrap();
+        self.describe(id, &mut file);
+        file.push_str("joins = true\n");
+        std::fs::write(self.own_config(id), file).unwrap();
+        self.nodes.insert(id, None);
+    }
+
+    fn own_config(&self, id: u64) -> PathBuf {
+        self.dir.path().join(format!("cluster-{id}.toml"))
     }
 
     /// A cluster whose nodes all listen.
@@ -64,7 +84,8 @@ impl Cluster {
 
     /// The arguments to start a node with.
     pub(crate) fn args(&self, id: u64) -> Vec<String> {
-        let (config, data) = (self.config(), self.data(id));
+        let own = self.own_config(id);
+        let (config, data) = (if own.exists() { own } else { self.config() }, self.data(id));
         [
             "--config",
             config.to_str().unwrap(),
@@ -113,13 +134,63 @@ impl Cluster {
         self.take(id).kill();
     }
 
+    /// Sends a signal to all running nodes.
+    pub(crate) fn signal_all(&self, signal: Signal) {
+        self.nodes.values().flatten().for_each(|daemon| daemon.signal(signal));
+    }
+
     /// SIGKILL for all, before any is waited for.
     pub(crate) fn kill_all(&mut self) {
+        self.signal_all(Signal::SIGKILL);
         let running: Vec<Daemon> = self.nodes.values_mut().filter_map(Option::take).collect();
-        for daemon in &running {
-            daemon.signal(nix::sys::signal::Signal::SIGKILL);
-        }
         running.into_iter().for_each(Daemon::kill);
+    }
+
+    /// Removes a stopped node's data directory.
+    pub(crate) fn wipe(&self, id: u64) {
+        std::fs::remove_dir_all(self.data(id)).unwrap();
+    }
+
+    /// A running node's view of itself.
+    pub(crate) fn status(&self, id: u64) -> Value {
+        self.client(id).status().unwrap()
+    }
+
+    /// Waits until a running node's view of itself is as it should be.
+    pub(crate) fn wait_status(&self, id: u64, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        wait_for(what, || {
+            let status = self.status(id);
+            if is_it(&status) { Ok(status) } else { Err(status.to_string()) }
+        })
+    }
+
+    /// Has the leader do something for operators; tries again as long as it says that this may help. What it did.
+    pub(crate) fn operate(&self, op: &Value) -> Value {
+        const PASSING: [&str; 7] = [
+            "not_leader",
+            "not_ready",
+            "change_pending",
+            "not_caught_up",
+            "transferring",
+            "leadership_lost",
+            "transfer_timed_out",
+        ];
+        wait_for("an operator's request", || {
+            let answer = self.client(self.leader()).call(None, op).map_err(|e| e.to_string())?;
+            let code = answer["error"]["code"].as_str();
+            assert!(code.is_none_or(|code| PASSING.contains(&code)), "{op}: {answer}");
+            if answer["ok"].is_object() {
+                Ok(answer["ok"].clone())
+            } else {
+                Err(answer.to_string())
+            }
+        })
+    }
+
+    /// A running node that does not lead.
+    pub(crate) fn follower(&self) -> u64 {
+        let leader = self.leader();
+        self.running().into_iter().find(|id| *id != leader).unwrap()
     }
 
     /// A connection to a running node.

@@ -91,6 +91,13 @@ impl Daemon {
         found.unwrap_or_else(|| panic!("no such event {name:?} in the log:\n{text}"))
     }
 
+    /// How many events of that name, as the test accepts them, were logged so far.
+    pub(crate) fn count(&self, name: &str, accept: impl Fn(&Value) -> bool) -> usize {
+        let lines = self.log.lines.lock().unwrap();
+        let events = lines.lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["event"] == name && accept(event)).count()
+    }
+
     /// The addresses it listens on, for members and for clients; waits until it does.
     pub(crate) fn listening(&self) -> (SocketAddr, SocketAddr) {
         let event = self.event("listening", |_| true);
