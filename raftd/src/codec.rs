@@ -13,6 +13,7 @@
 mod entry;
 mod frame;
 mod record;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use entry::{decode_entry, entry_json};
 pub use frame::{Frame, PeerHello, decode_frame, encode_envelope, encode_hello};
 pub use record::{LogLine, SegmentStart, decode_log_line, encode_record, encode_segment_start};
+pub use snapshot::{SNAPSHOT_LINE_BYTES_MAX, SnapshotDecoder, SnapshotError, encode_snapshot};
 
 /// Longest line between members, bytes, its end included.
 ///
@@ -111,6 +113,9 @@ pub enum Error {
     /// Text that would be stored as it stands, but that the log's reader would not know for an entry.
     #[error("an entry must begin with {{\"index\":")]
     EntryStart,
+    /// A line that does not fit into the snapshot that it is part of.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// An envelope that says nothing, or several things.
     #[error("a message must be of exactly one kind")]
     MessageKind,
@@ -138,7 +143,12 @@ impl Error {
     /// Whether the line may be part of what was written. If not, it is all of it: its checksum says so, only its content
     /// is not understood.
     pub fn is_incomplete(&self) -> bool {
-        matches!(self, Error::TooLong { .. } | Error::NoChecksum | Error::Checksum { .. })
+        match self {
+            Error::Snapshot(error) => error.is_damage(),
+            error => {
+                matches!(error, Error::TooLong { .. } | Error::NoChecksum | Error::Checksum { .. })
+            }
+        }
     }
 }
 

@@ -67,12 +67,21 @@ fn check_bounds(op: &Op) -> Result<(), Error> {
         Op::Cas { key, expect, value } => (key, [Some(value), expect.as_ref()]),
         Op::Delete { key } | Op::Incr { key, .. } => (key, [None, None]),
     };
-    if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
-        return Err(Error::Key { bytes: key.len() });
+    check_key(key)?;
+    values.into_iter().flatten().try_for_each(|value| check_value(value))
+}
+
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
+    match key.len() {
+        1..=KEY_BYTES_MAX => Ok(()),
+        bytes => Err(Error::Key { bytes }),
     }
-    match values.into_iter().flatten().find(|value| value.len() > VALUE_BYTES_MAX) {
-        Some(value) => Err(Error::Value { bytes: value.len() }),
-        None => Ok(()),
+}
+
+pub(super) fn check_value(value: &str) -> Result<(), Error> {
+    match value.len() {
+        0..=VALUE_BYTES_MAX => Ok(()),
+        bytes => Err(Error::Value { bytes }),
     }
 }
 

@@ -43,14 +43,19 @@ pub struct Limits {
     pub value_bytes_max: usize,
 }
 
+impl Limits {
+    /// Those of `raftd`.
+    pub const DEFAULT: Limits = Limits {
+        sessions_max: 10_000,
+        answers_max: 1_024,
+        answer_bytes_max: 1 << 20,
+        value_bytes_max: 1 << 20,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            sessions_max: 10_000,
-            answers_max: 1_024,
-            answer_bytes_max: 1 << 20,
-            value_bytes_max: 1 << 20,
-        }
+        Limits::DEFAULT
     }
 }
 
