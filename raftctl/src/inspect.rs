@@ -148,6 +148,8 @@ fn print_json(
             keep_bytes: torn.keep_bytes,
             cut_bytes: torn.cut_bytes,
         }),
+        leftovers: &summary.leftovers,
+        damaged: &summary.damaged,
     });
     output.json(&Report { dir, log, problem: problem.map(ToString::to_string) });
 }
@@ -175,6 +177,12 @@ fn print_summary(dir: &Path, summary: &Summary, output: &Output) {
     output.line(&format!("entries   {entries}"));
     output.line(&format!("files     {segments} segments, {records} records, {bytes} bytes"));
     output.line(&format!("tail      {}", tail(summary.torn.as_ref())));
+    for leftover in &summary.leftovers {
+        output.line(&format!("leftover  {}; the next start removes it", leftover.display()));
+    }
+    for damaged in &summary.damaged {
+        output.line(&format!("damaged   {}; moved there by an earlier start", damaged.display()));
+    }
     for aside in &summary.damaged {
         output.line(&format!("damaged   files of an earlier time are kept in {}", aside.display()));
     }
@@ -194,6 +202,24 @@ fn standing(summary: &Summary) -> (&'static str, &'static str) {
             ("lost", "lost: has no vote until a leader has taken note of this directory")
         }
     }
+}
+
+fn standing(standing: PapersStanding) -> &'static str {
+    match standing {
+        PapersStanding::New => "new: waits for the other founders",
+        PapersStanding::Full => "full standing",
+        PapersStanding::Lost => {
+            "lost its disk or joins: has no vote until the cluster has taken note"
+        }
+    }
+}
+
+fn snapshot(summary: &Summary) -> String {
+    let Some(InspectedSnapshot { last, bytes, keys, sessions, .. }) = &summary.snapshot else {
+        return if summary.problem.is_some() { "none that is intact" } else { "none" }.to_owned();
+    };
+    let (index, term) = (last.index, last.term);
+    format!("up to {index} of term {term}, {keys} keys, {sessions} sessions, {bytes} bytes")
 }
 
 fn tail(torn: Option<&Torn>) -> String {

@@ -138,7 +138,21 @@ impl Error {
             Fault::Unreadable(source) if !source.is_incomplete() => {
                 Error::NotUnderstood { file, line, source }
             }
-            fault => Error::Damaged(Damage::Line { file, line, fault }),
+            Fault::Snapshot(source) if is_other_version(&source) => {
+                Error::NotUnderstood { file, line, source }
+            }
+            fault @ (Fault::Unreadable(_)
+            | Fault::Snapshot(_)
+            | Fault::Unended
+            | Fault::EmptyLines(_)
+            | Fault::Sequence(_)
+            | Fault::NotAStart
+            | Fault::StartInside
+            | Fault::OtherSegment { .. }
+            | Fault::Position { .. }
+            | Fault::PreviousLength { .. }
+            | Fault::Start(_)
+            | Fault::OtherSnapshot { .. }) => Error::Damaged(Damage::Line { file, line, fault }),
         }
     }
 
@@ -151,6 +165,11 @@ impl Error {
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Error::DiskFull { .. })
     }
+}
+
+/// Whether a snapshot's line is one that another version may have written: its own checksum is right.
+fn is_other_version(error: &codec::Error) -> bool {
+    matches!(error, codec::Error::Json(_))
 }
 
 /// What is damaged, and how. All kinds there are: everything else that keeps a node from starting is an [`Error`] of
@@ -228,6 +247,9 @@ pub enum Fault {
     /// It cannot be read.
     #[error("this is no line that was ever written: {0}")]
     Unreadable(codec::Error),
+    /// A snapshot cannot have it, or not there.
+    #[error("this is not what was written of the snapshot: {0}")]
+    Snapshot(codec::Error),
     /// The file ends inside it.
     #[error("the file ends inside this line")]
     Unended,

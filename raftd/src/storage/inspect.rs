@@ -98,6 +98,10 @@ pub struct InspectedSnapshot {
     pub config_index: Index,
     /// That configuration.
     pub config: Arc<Configuration>,
+    /// How many keys it holds.
+    pub keys: usize,
+    /// How many client sessions it holds.
+    pub sessions: usize,
     /// Hash of the state, as `status` shows it.
     pub state_hash: u64,
 }
@@ -180,6 +184,8 @@ impl InspectedSnapshot {
             bytes: *bytes,
             config_index: *config_index,
             config: Arc::clone(config),
+            keys: state.keys(),
+            sessions: state.sessions(),
             state_hash: state.hash(),
         }
     }

@@ -84,15 +84,14 @@ impl Reading {
         if !line.ends_with(b"\n") {
             return Err(self.fault(Fault::Unended));
         }
-        self.decoder.line(line).map_err(|error| self.fault(Fault::Unreadable(error)))
+        self.decoder.line(line).map_err(|error| self.fault(Fault::Snapshot(error)))
     }
 
     /// The snapshot, if the file is complete with the lines so far.
     pub(super) fn finish(self) -> Result<Saved, Error> {
         let Reading { file, decoder, lines, bytes } = self;
         let fault = |fault| Error::line(&file.path, lines, fault);
-        let snapshot: Snapshot =
-            decoder.finish().map_err(|error| fault(Fault::Unreadable(error)))?;
+        let snapshot: Snapshot = decoder.finish().map_err(|error| fault(Fault::Snapshot(error)))?;
         if snapshot.last != file.last {
             return Err(fault(Fault::OtherSnapshot { found: snapshot.last }));
         }

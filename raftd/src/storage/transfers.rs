@@ -13,7 +13,7 @@ use raft_core::types::EntryId;
 use super::directory::{Directory, Lock, remove_unneeded};
 use super::snapshot_files::{self, Reading, SnapshotFile};
 use super::{Damage, Error, Fault};
-use crate::codec::{self, FRAME_BYTES_MAX};
+use crate::codec::SNAPSHOT_LINE_BYTES_MAX;
 
 /// Most bytes of a piece.
 pub const PIECE_BYTES_MAX: usize = 256 << 10;
@@ -189,13 +189,9 @@ impl Incoming {
         self.file.write_all(data).map_err(|e| Error::io("write", &self.path, e))?;
         self.next += u64::try_from(data.len()).expect("lengths fit 64 bits");
         for part in data.split_inclusive(|&b| b == b'\n') {
-            if self.partial.len() + part.len() > FRAME_BYTES_MAX {
-                let bytes = self.partial.len() + part.len();
-                let fault = Fault::Unreadable(codec::Error::TooLong { bytes });
-                return Err(received(self.reading.fault(fault)));
-            }
             self.partial.extend_from_slice(part);
-            if part.ends_with(b"\n") {
+            // A line that does not end is refused before it fills the memory.
+            if part.ends_with(b"\n") || self.partial.len() > SNAPSHOT_LINE_BYTES_MAX {
                 self.reading.line(&self.partial).map_err(received)?;
                 self.partial.clear();
             }
@@ -224,13 +220,12 @@ impl Incoming {
 
 /// A bad line of what somebody else sent is no damage to this node's disk.
 fn received(error: Error) -> Error {
-    match error {
-        Error::Damaged(damage) => Error::BadSnapshotReceived(damage),
-        Error::NotUnderstood { file, line, source } => Error::BadSnapshotReceived(Damage::Line {
-            file,
-            line,
-            fault: Fault::Unreadable(source),
-        }),
-        other => other,
+    if let Error::NotUnderstood { file, line, source } = error {
+        let fault = Fault::Snapshot(source);
+        return Error::BadSnapshotReceived(Damage::Line { file, line, fault });
     }
+    if let Error::Damaged(damage) = error {
+        return Error::BadSnapshotReceived(damage);
+    }
+    error
 }

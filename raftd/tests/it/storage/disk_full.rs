@@ -64,7 +64,7 @@ fn small_disk(kib: u32) -> Option<SmallDisk> {
 
 #[test]
 fn full_disk_fails_a_snapshot_and_nothing_else() {
-    let Some(disk) = small_disk(2048) else { return };
+    let Some(disk) = small_disk(4096) else { return };
     let data = disk.dir.path().join("data");
     let ballast = disk.dir.path().join("ballast");
     let opened = open_with(&data, OPTIONS).unwrap();
@@ -76,8 +76,9 @@ fn full_disk_fails_a_snapshot_and_nothing_else() {
     while let Some((data, total)) = transfers.read(large.last, offset).unwrap()
         && offset < total
     {
-        let begin = std::mem::replace(&mut offset, offset + u64::try_from(data.len()).unwrap());
-        pieces.push((begin, data, offset == total));
+        let end = offset + u64::try_from(data.len()).unwrap();
+        pieces.push((offset, data, end == total));
+        offset = end;
     }
     // The same file under another name is not what it is said to be, but that shows only at its end.
     let piece = |(offset, data, is_last): &(u64, Arc<str>, bool)| ReceivedChunk {
@@ -86,7 +87,7 @@ fn full_disk_fails_a_snapshot_and_nothing_else() {
         data: Arc::clone(data),
         is_last: *is_last,
     };
-    fs::write(&ballast, vec![0; 4096 * 1024]).unwrap_err();
+    fs::write(&ballast, vec![0; 8192 * 1024]).unwrap_err();
     let before = snapshots(&data);
     assert!(saver.save(&snapshot(id(9, 1), 100_000)).unwrap_err().is_disk_full());
     let refused = pieces.iter().find_map(|at| transfers.receive(&piece(at)).err()).unwrap();

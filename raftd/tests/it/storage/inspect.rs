@@ -1,7 +1,7 @@
 //! Looking at files without touching them.
 
 use raftd::codec::LogLine;
-use raftd::storage::inspect;
+use raftd::storage::{PapersStanding, inspect};
 use tempfile::TempDir;
 
 use super::*;
@@ -61,6 +61,48 @@ fn inspection_of_a_damaged_log_says_what_the_start_would_say() {
     let inspection = inspect(dir.path()).unwrap();
     let summary = inspection.finish();
     assert_eq!(summary.last.index, 1);
+    assert_eq!(summary.problem.unwrap().to_string(), refusal(dir.path()));
+}
+
+#[test]
+fn inspection_shows_papers_snapshot_and_what_is_left_over() {
+    let dir = story();
+    let Opened { mut papers, mut saver, mut log, .. } = open_with(dir.path(), TINY).unwrap();
+    papers.note_peer(2, 22).unwrap();
+    saver.save(&snapshot(id(9, 3), 40)).unwrap();
+    write(&mut log, vec![Record::Snapshot { last: id(9, 3) }, put(10, 3, &"v".repeat(3_000))]);
+    write(&mut log, vec![put(11, 3, "a")]);
+    saver.save(&snapshot(id(10, 3), 40)).unwrap();
+    log.purge(11).unwrap();
+    let incarnation = papers.incarnation();
+    drop((papers, saver, log));
+    let leftovers = ["snapshot/00000000000000000010-3.part", "log/00000000000000000001.log"];
+    for name in leftovers {
+        fs::write(dir.path().join(name), "half").unwrap();
+    }
+    fs::create_dir(dir.path().join("damaged-1")).unwrap();
+    let before = contents(dir.path());
+    let summary = inspect(dir.path()).unwrap().finish();
+    assert_eq!((summary.incarnation, summary.standing), (incarnation, PapersStanding::Full));
+    assert_eq!((summary.founders, summary.known), ([1].into(), [(2, 22)].into()));
+    let found = summary.snapshot.unwrap();
+    assert_eq!((found.last, found.keys, found.sessions), (id(10, 3), 4, 1));
+    assert_eq!(found.state_hash, snapshot(id(10, 3), 40).state.hash());
+    assert_eq!((summary.base, summary.first, summary.last), (id(10, 3), 11, id(11, 3)));
+    assert_eq!(summary.leftovers, leftovers.map(|name| dir.path().join(name)));
+    assert_eq!(summary.damaged, [dir.path().join("damaged-1")]);
+    assert!(summary.problem.is_none(), "{:?}", summary.problem);
+    assert_eq!(contents(dir.path()), before);
+}
+
+#[test]
+fn inspection_of_a_damaged_snapshot_says_what_the_start_would_say() {
+    let dir = story();
+    open(dir.path()).saver.save(&snapshot(id(2, 3), 40)).unwrap();
+    edit(&snapshot_path(dir.path(), id(2, 3)), |content| content[20] ^= 1);
+    let summary = inspect(dir.path()).unwrap().finish();
+    assert!(summary.snapshot.is_none());
+    assert_eq!(summary.last.index, 2, "the log is read all the same");
     assert_eq!(summary.problem.unwrap().to_string(), refusal(dir.path()));
 }
 

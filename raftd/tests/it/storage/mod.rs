@@ -111,6 +111,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+fn copy_file(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap();
+}
+
 fn copied(from: &Path) -> TempDir {
     let dir = scratch();
     copy(from, dir.path());

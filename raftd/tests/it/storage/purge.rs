@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tempfile::TempDir;
 
-use super::writer::spawn;
+use super::writer::{is_durable, put_write, spawn};
 use super::*;
 
 /// Entries 1 to 39 of term 2, in several segments, and a snapshot of all of them.
@@ -145,8 +145,7 @@ fn log_purged_at_any_time_holds_everything_from_there() {
         let mut saved = EntryId::ZERO;
         for life in 0..6 {
             let case = format!("seed {seed}, life {life}");
-            let Opened { recovered, mut log, mut saver, .. } =
-                open_with(dir.path(), TINY).unwrap();
+            let Opened { recovered, mut log, mut saver, .. } = open_with(dir.path(), TINY).unwrap();
             let found = Model::from(recovered);
             assert_eq!((found.term, found.vote), (model.term, model.vote), "{case}");
             assert!(found.base.index <= saved.index, "{case}: {} is gone", saved.index);
@@ -194,14 +193,13 @@ fn log_purged_at_any_time_holds_everything_from_there() {
 #[test]
 fn writer_purges_behind_its_writes() {
     let dir = scratch();
-    let Opened { mut log, mut saver, papers, transfers, .. } =
-        open_with(dir.path(), TINY).unwrap();
+    let Opened { mut log, mut saver, papers, transfers, .. } = open_with(dir.path(), TINY).unwrap();
     write(&mut log, vec![hard_state(1, None)]);
     let (writer, events) = spawn(log);
     for seq in 1..=100 {
-        writer.submit(super::writer::put_write(seq, &"v".repeat(300)));
+        writer.submit(put_write(seq, &"v".repeat(300)));
         if seq % 10 == 0 {
-            assert!(super::writer::is_durable(&events, seq));
+            assert!(is_durable(&events, seq));
             saver.save(&snapshot(id(seq, 1), 40)).unwrap();
             writer.purge(seq + 1);
         }

@@ -5,6 +5,7 @@ use raftd::storage::PapersStanding;
 
 use tempfile::TempDir;
 
+use super::directory::sealed;
 use super::*;
 
 fn open_peer(dir: &Path) -> Opened {
@@ -164,6 +165,7 @@ fn line_of_another_version_is_refused_even_with_peers() {
 /// A process may die between any two steps of moving things away; whatever it left is finished.
 #[test]
 fn moving_away_cut_short_anywhere_is_finished() {
+    type Step<'a> = &'a dyn Fn(&Path);
     let dir = used();
     fs::create_dir_all(dir.path().join("snapshot")).unwrap();
     let old_incarnation = open_peer(dir.path()).papers.incarnation();
@@ -180,22 +182,19 @@ fn moving_away_cut_short_anywhere_is_finished() {
         let text = fs::read_to_string(after.path().join("node.json")).unwrap();
         let (object, _) = text.split_once(",\"checksum\"").unwrap();
         let object = format!(r#"{object},"set_aside":{{"number":1,"reason":"a bad line"}}"#);
-        fs::write(dir.path().join("node.json"), super::directory::sealed(&object)).unwrap();
+        fs::write(dir.path().join("node.json"), sealed(&object)).unwrap();
         dir
     };
     let rename = |dir: &Path, name: &str| {
         fs::rename(dir.join(name), dir.join("damaged-1").join(name)).unwrap();
     };
-    type Step<'a> = &'a dyn Fn(&Path);
     let steps: [Step<'_>; 6] = [
         &|dir| rename(dir, "log"),
         &|dir| rename(dir, "snapshot"),
         &|dir| fs::create_dir(dir.join("log")).unwrap(),
         &|dir| fs::create_dir(dir.join("snapshot")).unwrap(),
-        &|dir| drop(fs::copy(segment(after.path(), 1), segment(dir, 1)).unwrap()),
-        &|dir| {
-            drop(fs::copy(new_log.join("segments.json"), dir.join("log/segments.json")).unwrap());
-        },
+        &|dir| copy_file(&segment(after.path(), 1), &segment(dir, 1)),
+        &|dir| copy_file(&new_log.join("segments.json"), &dir.join("log/segments.json")),
     ];
     let incarnation = open_peer(after.path()).papers.incarnation();
     assert_ne!(incarnation, old_incarnation);

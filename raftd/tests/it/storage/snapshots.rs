@@ -124,7 +124,8 @@ fn log_that_begins_after_the_newest_snapshot_is_damage() {
     let content = fs::read(&newest).unwrap();
     fs::remove_file(&newest).unwrap();
     let refused = refusal(dir.path());
-    let expected = "snapshot holds no snapshot up to entry 9@3, after which the log begins; there is";
+    let expected =
+        "snapshot holds no snapshot up to entry 9@3, after which the log begins; there is";
     assert!(refused.contains(expected), "{refused}");
 
     let other = logged();
@@ -214,6 +215,7 @@ fn damaged_snapshot_with_peers_is_moved_away_with_the_log() {
 /// A process may die between any two steps of saving.
 #[test]
 fn save_cut_short_anywhere_leaves_the_old_snapshot_or_the_new_one() {
+    type Step<'a> = &'a dyn Fn(&Path);
     let (old, new) = (id(3, 1), id(5, 1));
     let origin = logged();
     save(origin.path(), old);
@@ -222,7 +224,7 @@ fn save_cut_short_anywhere_leaves_the_old_snapshot_or_the_new_one() {
     let content = fs::read(snapshot_path(after.path(), new)).unwrap();
     let unfinished = |dir: &Path| snapshot_path(dir, new).with_extension("tmp");
     let half = content.len() / 2;
-    let steps: [(&dyn Fn(&Path), EntryId); 4] = [
+    let steps: [(Step<'_>, EntryId); 4] = [
         (&|dir| fs::write(unfinished(dir), &content[..half]).unwrap(), old),
         (&|dir| fs::write(unfinished(dir), &content).unwrap(), old),
         (&|dir| fs::rename(unfinished(dir), snapshot_path(dir, new)).unwrap(), new),

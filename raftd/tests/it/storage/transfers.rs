@@ -133,13 +133,15 @@ fn snapshot_that_is_not_valid_gets_no_name() {
     let cases: [(&str, Spoil); 6] = [
         ("a byte", |pieces| {
             let flip = |text: &mut String| {
-                let at = text.find('v').unwrap();
-                text.replace_range(at..=at, "w");
+                let at = text.find(|c: char| c.is_ascii_digit()).unwrap();
+                text.replace_range(at..=at, "x");
             };
             rewrite(&mut pieces[1], flip);
         }),
         ("another name", |pieces| {
-            pieces.iter_mut().for_each(|piece| piece.snapshot = id(8, 2));
+            for piece in pieces {
+                piece.snapshot = id(8, 2);
+            }
         }),
         ("no end", |pieces| {
             pieces.pop();
@@ -152,7 +154,7 @@ fn snapshot_that_is_not_valid_gets_no_name() {
             rewrite(pieces.last_mut().unwrap(), end);
         }),
         ("no last line end", |pieces| {
-            rewrite(pieces.last_mut().unwrap(), |text| drop(text.pop()));
+            rewrite(pieces.last_mut().unwrap(), |text| text.truncate(text.len() - 1));
         }),
         ("more than the end", |pieces| {
             rewrite(pieces.last_mut().unwrap(), |text| text.push_str("{}\n"));
