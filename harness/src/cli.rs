@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use history_checker::model::Model;
 
 use crate::cluster::process::SUPERVISE_NODE;
 use crate::elections::args::{self as elections, BenchElections};
@@ -29,6 +31,12 @@ Examples:
   harness run append --faults kill,pause --nodes 3
   harness run ./mine.toml --raftd ../other/target/release/raftd";
 
+const SIM_EXAMPLES: &str = "\
+Examples:
+  harness sim                            a thousand fresh seeds
+  harness sim --seeds 0..100000 --nodes 5
+  harness sim --seed 4711 --trace        what happens in one seed, line by line";
+
 /// Runs raftd clusters as local processes, breaks them, and checks what their clients saw.
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, after_help = EXIT_CODES, max_term_width = 100)]
@@ -51,6 +59,9 @@ pub enum Command {
     List(List),
     /// Make a run's report.html (and results.json, if it is missing) again
     Report(Report),
+    /// Run the consensus core through thousands of hostile schedules a minute, in virtual time
+    #[command(after_help = format!("{SIM_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Sim(Sim),
     /// Start a local cluster in the foreground, for playing with raftctl; Ctrl-C stops it
     Cluster(Cluster),
     /// Kill leaders, and measure how long the cluster is without one: the Raft paper's figure 16
@@ -140,6 +151,63 @@ pub struct Cluster {
     pub raftd: Option<PathBuf>,
 }
 
+/// `harness sim`.
+#[derive(Clone, Debug, Args)]
+pub struct Sim {
+    /// First seed and the one after the last [default: 1000 from a random one, printed]
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    pub seeds: Option<Range<u64>>,
+    /// Only this seed
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    pub seed: Option<u64>,
+    /// Print what happens in it, line by line
+    #[arg(long, requires = "seed")]
+    pub trace: bool,
+    /// Founders of the cluster, 1 to 9 [default: 3, 4, 5 or 7, as the seed says]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=9))]
+    pub nodes: Option<u64>,
+    /// What the clients do [default: as the seed says]
+    #[arg(long, value_name = "WORKLOAD", value_enum)]
+    pub workload: Option<SimWorkload>,
+    /// Seeds at the same time [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = jobs)]
+    pub jobs: Option<usize>,
+    /// Do not look for the few faults and operations that a failure takes
+    #[arg(long)]
+    pub no_shrink: bool,
+}
+
+/// What simulated clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimWorkload {
+    /// Reads and writes
+    Register,
+    /// Reads, writes, compare-and-set
+    CasRegister,
+    /// Reads and appends of unique tokens
+    Append,
+    /// Reads and increments
+    Counter,
+}
+
+impl SimWorkload {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Model::from(self).name()
+    }
+}
+
+impl From<SimWorkload> for Model {
+    fn from(workload: SimWorkload) -> Model {
+        match workload {
+            SimWorkload::Register => Model::Register,
+            SimWorkload::CasRegister => Model::CasRegister,
+            SimWorkload::Append => Model::Append,
+            SimWorkload::Counter => Model::Counter,
+        }
+    }
+}
+
 /// `harness supervise-node`.
 #[derive(Clone, Debug, Args)]
 pub struct SuperviseNode {
@@ -180,6 +248,25 @@ pub enum Listable {
     Models,
     /// What can be tested
     Targets,
+}
+
+/// `0..1000`.
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let numbers = text.split_once("..").map(|(first, end)| (first.parse(), end.parse()));
+    match numbers {
+        Some((Ok(first), Ok(end))) if first < end => Ok(first..end),
+        Some((Ok(_), Ok(_))) => Err("there is no seed in it: the first must be lower".to_owned()),
+        _ => Err("write it like 0..1000: the first seed, and the one after the last".to_owned()),
+    }
+}
+
+/// At least one.
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs @ 1..=1_024) => Ok(jobs),
+        Ok(_) => Err("must be 1 to 1024".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// `30s`, `2m`, `1m 30s`, `500ms`.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::workload::Operation;
 
 /// Ends a token in the value of an append workload's key; `raftd` appends text to text.
-const TOKEN_END: char = ',';
+pub(crate) const TOKEN_END: char = ',';
 
 /// How the clients of a run reach the cluster.
 #[derive(Clone, Debug)]
@@ -143,7 +143,7 @@ impl Session {
 }
 
 /// A stored value in the model's terms; one that makes no sense there is kept as it is, for the checker to object to.
-fn read_value(model: Model, value: Option<String>) -> Value {
+pub(crate) fn read_value(model: Model, value: Option<String>) -> Value {
     match (model, value) {
         (Model::Append, None) => json!([]),
         (Model::Append, Some(text)) => {

@@ -21,7 +21,7 @@ use crate::nemesis::Kind;
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::suite::Suite;
-use crate::{daemon, elections, report, store, terminal, workload};
+use crate::{daemon, elections, report, simulate, store, terminal, workload};
 
 /// What a shell shows of a process that SIGINT ended.
 const KILLED_BY_SIGINT: i32 = 130;
@@ -45,6 +45,7 @@ pub fn execute(command: Command) -> Exit {
         Command::Report(args) => {
             block_on(async |interrupted| report(&args.directory, &interrupted).await)
         }
+        Command::Sim(args) => simulate::execute(&args),
         Command::Cluster(args) => match daemon::find(args.raftd.as_deref()) {
             Ok(raftd) => {
                 block_on(async |interrupted| cluster(args.nodes, raftd, interrupted).await)

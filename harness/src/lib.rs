@@ -8,6 +8,7 @@
 //! | [`runner`], [`traffic`], [`client`] | one run: its stages, the clients at work, what came of an operation |
 //! | [`journal`], [`online`], [`progress`] | the history as it is written, anomalies so far, the status line |
 //! | [`cluster`], [`nemesis`] | processes and the wires between them, and faults |
+//! | [`sim`], [`simulate`] | the core in a world of virtual time, thousands of schedules a minute |
 //! | [`elections`] | how long a cluster is without a leader when its leader dies |
 //! | [`judge`], [`record`], [`store`] | from a history to its verdict, `results.json`, where runs are kept |
 //! | [`report`], [`terminal`] | what people get to see |
@@ -29,6 +30,8 @@ pub mod record;
 pub mod report;
 pub mod runner;
 pub mod scenario;
+pub mod sim;
+pub mod simulate;
 pub mod store;
 pub mod suite;
 pub mod terminal;

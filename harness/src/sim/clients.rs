@@ -25,7 +25,7 @@ use crate::workload::Operation;
 #[derive(Debug)]
 pub(super) struct Clients {
     model: Model,
-    clients: Vec<Client>,
+    sessions: Vec<Client>,
     pub(super) operations: Vec<Running>,
     /// Which operation and attempt a question stands for.
     tokens: BTreeMap<Token, (usize, u64)>,
@@ -84,7 +84,7 @@ impl Clients {
     pub(super) fn new(plan: &Plan) -> Clients {
         Clients {
             model: plan.model,
-            clients: (0..plan.knobs.clients).map(|_| Client::default()).collect(),
+            sessions: (0..plan.knobs.clients).map(|_| Client::default()).collect(),
             operations: Vec::new(),
             tokens: BTreeMap::new(),
             last_token: 0,
@@ -99,7 +99,7 @@ impl Clients {
     }
 
     fn process(&mut self, client: usize) -> u64 {
-        self.clients[client].idle.pop().unwrap_or_else(|| {
+        self.sessions[client].idle.pop().unwrap_or_else(|| {
             self.last_process += 1;
             self.last_process
         })
@@ -165,7 +165,7 @@ impl World<'_> {
     /// A client begins what the plan says.
     pub(super) fn operate(&mut self, number: u64, what: &ClientOperation) {
         let (key, value) = (format!("k{}", what.key), format!("{}-{number}", what.client));
-        let client = &self.clients.clients[what.client];
+        let client = &self.clients.sessions[what.client];
         let operation = match what.kind {
             Kind::Write => Operation::Write { key, value },
             Kind::Cas => {
@@ -220,7 +220,7 @@ impl World<'_> {
 
     fn name_request(&mut self, client: usize, number: usize) -> RequestId {
         let most = self.plan.knobs.requests_per_session;
-        let this = &mut self.clients.clients[client];
+        let this = &mut self.clients.sessions[client];
         if this.name.is_empty() || this.last_seq >= most {
             this.renew(client);
         }
@@ -269,7 +269,7 @@ impl World<'_> {
         self.clients.tokens.insert(token, (operation, attempt));
         let running = &self.clients.operations[operation];
         let (client, key) =
-            (&self.clients.clients[running.client], running.operation.key().to_owned());
+            (&self.clients.sessions[running.client], running.operation.key().to_owned());
         if attempt > 1 {
             self.tally.count("requests repeated");
         }
@@ -348,7 +348,7 @@ impl World<'_> {
             Some(Outcome::Read { value, index }) => {
                 let (client, key) = (running.client, running.operation.key().to_owned());
                 let read = read_value(self.clients.model, value.clone());
-                self.clients.clients[client].values.insert(key, value);
+                self.clients.sessions[client].values.insert(key, value);
                 self.complete(operation, State::Ok, read, Some(index), None);
             }
             Some(Outcome::LeadershipLost) => {
@@ -387,13 +387,13 @@ impl World<'_> {
             }
             Ok(_) => {
                 let (key, new) = (running.operation.key().to_owned(), running.written_value());
-                self.clients.clients[client].values.insert(key, new);
+                self.clients.sessions[client].values.insert(key, new);
                 self.complete(operation, State::Ok, value, index, None);
             }
             Err(Refusal::Mismatch { actual }) => {
                 let found = json!({ "actual": actual });
                 let key = running.operation.key().to_owned();
-                self.clients.clients[client].values.insert(key, actual);
+                self.clients.sessions[client].values.insert(key, actual);
                 self.complete(operation, State::Fail, found, index, Some("mismatch"));
             }
             Err(Refusal::Expired) => {
@@ -401,7 +401,7 @@ impl World<'_> {
                 let certain = !running.uncertain && running.attempts == 1;
                 let state = if certain { State::Fail } else { State::Info };
                 self.complete(operation, state, value, index, Some("expired"));
-                self.clients.clients[client].renew(client);
+                self.clients.sessions[client].renew(client);
             }
             Err(refusal) => {
                 let why = format!("{refusal:?}");
@@ -430,7 +430,7 @@ impl World<'_> {
         event.error = error.map(str::to_owned);
         say!(self, "client {} ends #{operation}: {state:?} {}", event.process, event.value);
         let running = &self.clients.operations[operation];
-        let client = &mut self.clients.clients[running.client];
+        let client = &mut self.clients.sessions[running.client];
         client.seen = client.seen.max(index.unwrap_or(0));
         if let Some((request, _)) = &running.write
             && request.client == client.name

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use raft_core::effects::{Record, Write, WriteSeq};
+use raft_core::membership::Configuration;
 use raft_core::node::{Recovered, Standing};
 use raft_core::snapshot::Saved;
-use raft_core::types::{Entry, EntryId, Index, NodeId, Term};
+use raft_core::types::{Entry, EntryId, Index, NodeId, Payload, Term};
 
 use super::rng::Rng;
 use super::violation::{Violation, ensure};
@@ -66,6 +67,15 @@ impl Contents {
     /// Whether the log holds exactly this entry.
     pub(super) fn holds(&self, id: EntryId) -> bool {
         id == self.base || self.get(id.index).is_some_and(|entry| entry.id == id)
+    }
+
+    /// The last configuration in the log up to `index`.
+    pub(super) fn config_at(&self, index: Index) -> Option<&Arc<Configuration>> {
+        let mut upto = self.log.iter().rev().skip_while(|entry| entry.id.index > index);
+        upto.find_map(|entry| match &entry.payload {
+            Payload::Configuration(config) => Some(config),
+            Payload::Noop | Payload::Command(_) => None,
+        })
     }
 
     /// Forgets entries before `index`.

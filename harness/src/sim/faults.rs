@@ -11,7 +11,7 @@ use raft_core::types::NodeId;
 use super::Sabotage;
 use super::network::Link;
 use super::notation;
-use super::plan::{Admin, Fault, Item, Shape, Victim, What};
+use super::plan::{Admin, Fault, Item, Shape, Trigger, Victim, What};
 use super::rng::{Micros, Rng};
 use super::safety::Asked;
 use super::violation::Violation;
@@ -40,14 +40,42 @@ impl World<'_> {
                 Ok(())
             }
             What::Admin { what, draw } => self.admin(*what, *draw),
-            What::Fault(fault) => {
-                let Some(active) = self.begin_fault(*number, fault)? else { return Ok(()) };
-                self.tally.count(fault.name());
-                self.active.insert(*number, active);
-                self.after(fault.lasts(), Happening::End(*number));
+            What::Fault { fault, when: Trigger::None } => self.strike(*number, fault, None),
+            What::Fault { when, .. } => {
+                self.armed.insert(*number, (*when, position));
                 Ok(())
             }
         }
+    }
+
+    /// What some faults wait for has happened.
+    pub(super) fn trigger(&mut self, trigger: Trigger, slot: Slot) {
+        let waits = |_: &u64, (waits_for, _): &mut (Trigger, usize)| *waits_for == trigger;
+        let fired: Vec<_> = self.armed.extract_if(.., waits).collect();
+        for (_, (_, position)) in fired {
+            self.after(0, Happening::Fire(position, slot));
+        }
+    }
+
+    /// What a fault waits for has happened here.
+    pub(super) fn fire(&mut self, position: usize, slot: Slot) -> Result<(), Violation> {
+        let plan = self.plan;
+        let Item { number, what: What::Fault { fault, .. }, .. } = &plan.items[position] else {
+            return Ok(());
+        };
+        self.tally.count("faults triggered");
+        self.strike(*number, fault, Some(slot))
+    }
+
+    fn strike(&mut self, number: u64, fault: &Fault, at: Option<Slot>) -> Result<(), Violation> {
+        if self.healing.since.is_some() {
+            return Ok(());
+        }
+        let Some(active) = self.begin_fault(number, fault, at)? else { return Ok(()) };
+        self.tally.count(fault.name());
+        self.active.insert(number, active);
+        self.after(fault.lasts(), Happening::End(number));
+        Ok(())
     }
 
     fn victim(&self, victim: Victim) -> Option<Slot> {
@@ -58,7 +86,12 @@ impl World<'_> {
     }
 
     /// `None`: it hits nobody, or has no duration.
-    fn begin_fault(&mut self, number: u64, fault: &Fault) -> Result<Option<Active>, Violation> {
+    fn begin_fault(
+        &mut self,
+        number: u64,
+        fault: &Fault,
+        at: Option<Slot>,
+    ) -> Result<Option<Active>, Violation> {
         let hit = match fault {
             Fault::Crash { victim, .. }
             | Fault::Wipe { victim, .. }
@@ -67,7 +100,7 @@ impl World<'_> {
             | Fault::Hold { victim, .. }
             | Fault::SlowDisk { victim, .. }
             | Fault::BadSnapshots { victim, .. }
-            | Fault::ClockJump { victim, .. } => self.victim(*victim),
+            | Fault::ClockJump { victim, .. } => at.or_else(|| self.victim(*victim)),
             Fault::CrashAll { .. } | Fault::Storm { .. } => Some(0),
         };
         let Some(slot) = hit else { return Ok(None) };
@@ -197,8 +230,7 @@ impl World<'_> {
     /// Whether the others can do without what this node has: by every configuration that may come to rule, what is
     /// there still decides.
     fn may_lose(&self, id: NodeId) -> bool {
-        let rules = self.hosts.iter().filter(|host| host.id != id);
-        rules.map(super::host::Host::config).all(|config| self.tolerates(&config, Some(id)))
+        self.safety.open_configs().all(|config| self.tolerates(config, Some(id)))
     }
 
     /// Whether a quorum has its directories, if this one loses its own, and even if all learners had votes.
@@ -248,7 +280,7 @@ impl World<'_> {
                 let to = if rng.chance(500) { rng.choose(&voters) } else { None };
                 Input::Transfer { token, to }
             }
-            _ => {
+            Admin::Add | Admin::Promote | Admin::Remove | Admin::RemoveLeader | Admin::Set => {
                 let Some(change) = self.change(what, slot, &mut rng) else { return Ok(()) };
                 say!(self, "{} is asked to change: {change:?}", self.status(slot));
                 Input::Change { token, change }
@@ -298,7 +330,8 @@ impl World<'_> {
         let next = config.after(&change).ok()?;
         let fewer = next.incoming().len() < voters.len();
         let too_few = fewer && next.incoming().len() < 2 && !rng.chance(200);
-        (!too_few && self.tolerates(&next, None)).then_some(change)
+        let harmless = what == Admin::Add || self.tolerates(&next, None);
+        (!too_few && harmless).then_some(change)
     }
 
     /// An operator is answered.
@@ -310,7 +343,12 @@ impl World<'_> {
             Outcome::TransferFailed(_) => "transfers failed",
             Outcome::SnapshotTaken { .. } => "snapshots on demand done",
             Outcome::NotLeader { .. } | Outcome::Transferring { .. } => "operators sent elsewhere",
-            _ => "operators left in doubt",
+            Outcome::Written(_)
+            | Outcome::Read { .. }
+            | Outcome::Overloaded
+            | Outcome::LeadershipLost
+            | Outcome::ReadFailed
+            | Outcome::SnapshotFailed => "operators left in doubt",
         });
     }
 }

@@ -36,6 +36,7 @@ impl World<'_> {
         self.clients.phase(self.now, "heal");
         self.healing.since = Some(self.now);
         self.network.heal();
+        self.armed.clear();
         let active: Vec<u64> = self.active.keys().copied().collect();
         active.into_iter().try_for_each(|number| self.end_fault(number))?;
         for slot in 0..self.hosts.len() {

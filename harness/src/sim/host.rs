@@ -8,7 +8,7 @@ use raft_core::effects::{Send, WriteSeq};
 use raft_core::membership::Configuration;
 use raft_core::node::{Input, Node, Standing};
 use raft_core::snapshot::Snapshot;
-use raft_core::types::{EntryId, NodeId, Payload, Time};
+use raft_core::types::{EntryId, Index, NodeId, Time};
 
 use super::disk::Disk;
 use super::rng::{Micros, Rng};
@@ -141,8 +141,11 @@ impl Host {
         self.disk = Disk::new(incarnation, Standing::Lost { incarnation });
     }
 
-    /// Whether the directory that this configuration means is gone.
+    /// Whether the directory that this configuration means is gone, or does not know yet that it may count.
     pub(super) fn is_lost_by(&self, config: &Configuration) -> bool {
+        if self.disk.standing != Standing::Full {
+            return true;
+        }
         match config.member(self.id).map_or(0, |member| member.incarnation) {
             0 => self.wipes > 0,
             incarnation => incarnation != self.disk.incarnation,
@@ -151,11 +154,7 @@ impl Host {
 
     /// The latest configuration that this node wrote down.
     pub(super) fn config(&self) -> Arc<Configuration> {
-        let log = self.disk.written();
-        let in_log = log.log.iter().rev().find_map(|entry| match &entry.payload {
-            Payload::Configuration(config) => Some(Arc::clone(config)),
-            Payload::Noop | Payload::Command(_) => None,
-        });
+        let in_log = self.disk.written().config_at(Index::MAX).map(Arc::clone);
         let in_snapshot = || {
             let saved = self.disk.snapshot.as_ref()?;
             Some(Arc::clone(&saved.snapshot.config))

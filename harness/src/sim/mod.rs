@@ -10,6 +10,7 @@
 //! | `world` | what happens next, and the driver of the core: the contract of [`raft_core::effects`] |
 //! | `host`, `disk`, `network` | machines with their clocks, what a crash takes away, links with their moods |
 //! | `clients` | sessions, retries, and the history they leave |
+//! | `snapshots` | snapshot files |
 //! | `faults`, `healing` | what breaks and is changed, and the end: everything must be well again |
 //! | `safety`, `violation` | what must never happen |
 //! | `shrink` | from a failure to the few faults and operations that it takes |
@@ -27,6 +28,7 @@ mod plan;
 mod rng;
 mod safety;
 mod shrink;
+mod snapshots;
 mod tally;
 mod violation;
 mod world;

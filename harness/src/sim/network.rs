@@ -98,15 +98,21 @@ impl Network {
     }
 
     pub(super) fn cut(&mut self, links: &[Link]) {
-        links.iter().for_each(|&link| self.link(link).cuts += 1);
+        for &link in links {
+            self.link(link).cuts += 1;
+        }
     }
 
     pub(super) fn repair(&mut self, links: &[Link]) {
-        links.iter().for_each(|&link| self.link(link).cuts -= 1);
+        for &link in links {
+            self.link(link).cuts -= 1;
+        }
     }
 
     pub(super) fn hold(&mut self, links: &[Link]) {
-        links.iter().for_each(|&link| self.link(link).holds += 1);
+        for &link in links {
+            self.link(link).holds += 1;
+        }
     }
 
     /// Ends a hold; gives back what was held on links that nothing else holds.

@@ -45,7 +45,7 @@ fn said(message: &Message) -> String {
             format!("snapshot {last}, bytes {offset}+{} of {total}", data.len())
         }
         Message::InstallReply { last, offset, .. } => format!("snapshot {last}, go on at {offset}"),
-        Message::Lost { incarnation } => format!("lost its disk, has {incarnation} now"),
+        Message::Lost { incarnation, .. } => format!("lost its disk, has {incarnation} now"),
         Message::TimeoutNow => "campaign now".to_owned(),
         Message::ReadIndex { question } => format!("read index? ({})", question.number),
         Message::ReadIndexReply { question, index: Some(index) } => {
@@ -62,19 +62,19 @@ fn verdict(granted: bool) -> &'static str {
 }
 
 pub(super) fn configuration(config: &Configuration) -> String {
-    let mut text = format!("voters {:?}", config.incoming());
+    let mut parts = vec![format!("voters {:?}", config.incoming())];
     if config.is_joint() {
-        text += &format!(" from {:?}", config.outgoing());
+        parts.push(format!("from {:?}", config.outgoing()));
     }
     if !config.learners().is_empty() {
-        text += &format!(" learners {:?}", config.learners());
+        parts.push(format!("learners {:?}", config.learners()));
     }
     let returning: Vec<NodeId> =
         config.members().iter().filter(|(_, it)| it.returning).map(|(id, _)| *id).collect();
     if !returning.is_empty() {
-        text += &format!(" returning {returning:?}");
+        parts.push(format!("returning {returning:?}"));
     }
-    text
+    parts.join(" ")
 }
 
 pub(super) fn payload(entry: &Entry) -> String {
@@ -125,6 +125,7 @@ pub(super) fn event(event: &Event) -> String {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are told as they are")]
 pub(super) fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Written(written) => format!("{:?} at {}", written.result, written.index),

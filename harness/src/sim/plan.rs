@@ -10,6 +10,15 @@ use raft_core::types::NodeId;
 use super::rng::{Micros, Rng};
 use super::{MODELS, Settings};
 
+const TRIGGERS: [Trigger; 6] = [
+    Trigger::Write,
+    Trigger::Write,
+    Trigger::Vote,
+    Trigger::Election,
+    Trigger::Snapshot,
+    Trigger::Configuration,
+];
+
 /// A millisecond.
 pub(super) const MS: Micros = 1_000;
 
@@ -99,12 +108,29 @@ pub(super) struct Item {
 /// What happens.
 #[derive(Clone, Debug)]
 pub(super) enum What {
-    /// Something breaks, for a while.
-    Fault(Fault),
+    /// Something breaks, for a while: then, or when something happens after that.
+    Fault { fault: Fault, when: Trigger },
     /// An operator does something.
     Admin { what: Admin, draw: u64 },
     /// A client does something.
     Operation(ClientOperation),
+}
+
+/// What a fault waits for; it hits the node where that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// Nothing.
+    None,
+    /// Something is written, and not synced yet.
+    Write,
+    /// Somebody votes.
+    Vote,
+    /// Somebody is elected.
+    Election,
+    /// A snapshot begins to be written, or to come in.
+    Snapshot,
+    /// A configuration comes into a log.
+    Configuration,
 }
 
 /// Whom it hits.
@@ -201,6 +227,7 @@ pub(super) enum Kind {
 
 /// Kinds of faults and changes, each of which a seed may do without: a run with few kinds gets deeper into each.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each kind is there or not")]
 struct Swarm {
     crash: bool,
     wipe: bool,
@@ -244,7 +271,7 @@ impl Plan {
         let spares = if swarm.change { rng.between(1, 2) } else { 0 };
         let knobs = Knobs::draw(&mut rng, swarm);
         let mut plan = Plan { seed, nodes, spares, model, knobs, items: Vec::new() };
-        let length = rng.between(3_000, 9_000) * MS;
+        let length = rng.between(3_000, 10_000) * MS;
         plan.draw_operations(&mut rng, length);
         plan.draw_faults(&mut rng, swarm, length);
         plan.draw_admin(&mut rng, swarm, length);
@@ -263,7 +290,7 @@ impl Plan {
     }
 
     fn draw_operations(&mut self, rng: &mut Rng, length: Micros) {
-        for _ in 0..rng.between(15, 70) {
+        for _ in 0..rng.between(15, 90) {
             let write = match self.model {
                 Model::Register => Kind::Write,
                 Model::CasRegister => rng.pick(&[Kind::Write, Kind::Cas, Kind::Cas]),
@@ -284,6 +311,8 @@ impl Plan {
     fn draw_faults(&mut self, rng: &mut Rng, swarm: Swarm, length: Micros) {
         let kinds = [
             swarm.crash,
+            swarm.crash,
+            swarm.crash,
             swarm.wipe,
             swarm.pause,
             swarm.cut,
@@ -294,10 +323,11 @@ impl Plan {
             swarm.storm,
         ];
         let kinds: Vec<usize> = (0..kinds.len()).filter(|&kind| kinds[kind]).collect();
-        for _ in 0..rng.between(2, 14) {
+        for _ in 0..rng.between(3, 20) {
             let Some(kind) = rng.choose(&kinds) else { return };
             let fault = self.draw_fault(rng, kind);
-            self.add(rng.below(length), What::Fault(fault));
+            let when = if rng.chance(600) { Trigger::None } else { rng.pick(&TRIGGERS) };
+            self.add(rng.below(length), What::Fault { fault, when });
         }
     }
 
@@ -323,15 +353,15 @@ impl Plan {
             if rng.chance(500) { rng.between(10, 800) * MS } else { rng.between(500, 5_000) * MS };
         let (shape, draw) = (rng.pick(&SHAPES), rng.next());
         match kind {
-            0 if rng.chance(150) => Fault::CrashAll { down: lasts },
-            0 => Fault::Crash { victim, down: lasts },
-            1 => Fault::Wipe { victim, down: lasts },
-            2 => Fault::Pause { victim, lasts },
-            3 => Fault::Cut { shape, victim, draw, lasts },
-            4 => Fault::Hold { shape, victim, draw, lasts },
-            5 => Fault::SlowDisk { victim, sync: rng.between(20, 900) * MS, lasts },
-            6 => Fault::BadSnapshots { victim, lasts },
-            7 => Fault::ClockJump { victim, by: rng.between(100, 5_000) * MS },
+            0 if rng.chance(400) => Fault::CrashAll { down: lasts },
+            0..=2 => Fault::Crash { victim, down: lasts },
+            3 => Fault::Wipe { victim, down: lasts },
+            4 => Fault::Pause { victim, lasts },
+            5 => Fault::Cut { shape, victim, draw, lasts },
+            6 => Fault::Hold { shape, victim, draw, lasts },
+            7 => Fault::SlowDisk { victim, sync: rng.between(20, 900) * MS, lasts },
+            8 => Fault::BadSnapshots { victim, lasts },
+            9 => Fault::ClockJump { victim, by: rng.between(100, 5_000) * MS },
             _ => Fault::Storm { weather: storm(rng), lasts },
         }
     }
@@ -399,13 +429,13 @@ impl Knobs {
             drift_permille,
             loop_latency_max: rng.pick(&[0, 0, 2, 20]) * MS,
             network: Weather {
-                delay: [MS / 2, rng.pick(&[2, 10, 40]) * MS],
+                delay: [MS / 2, rng.pick(&[2, 10, 40, 200]) * MS],
                 loss: rng.pick(&[0, 0, 0, 20]),
                 duplicates: rng.pick(&[0, 0, 20]),
                 held: rng.pick(&[0, 0, 0, 5]),
                 reorders: rng.chance(300),
             },
-            sync: [MS / 10, rng.pick(&[1, 10, 50]) * MS],
+            sync: [MS / 10, rng.pick(&[1, 10, 50, 300]) * MS],
             snapshot_max: rng.pick(&[5, 100, 1_500]) * MS,
             snapshot_failures: if swarm.snapshots { rng.pick(&[0, 0, 100]) } else { 0 },
             chunk_bytes: rng.pick(&[20, 60, 10_000]),
@@ -423,7 +453,7 @@ impl What {
     /// How long until all is as if nothing had happened, but for the consequences.
     fn lasts(&self) -> Micros {
         match self {
-            What::Fault(fault) => fault.lasts(),
+            What::Fault { fault, .. } => fault.lasts(),
             What::Admin { .. } | What::Operation(_) => 0,
         }
     }

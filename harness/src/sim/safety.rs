@@ -34,6 +34,7 @@ struct Seen {
     term: Term,
     role: Role,
     commit: Index,
+    last: Index,
 }
 
 /// All that was seen, as far as later things can contradict it.
@@ -48,6 +49,8 @@ pub(super) struct Safety {
     entries: BTreeMap<EntryId, (EntryId, Arc<Entry>)>,
     /// The committed log, from index 1.
     committed: Vec<Arc<Entry>>,
+    /// In which term each of them was committed, which may be later than its own.
+    committed_in: Vec<Term>,
     /// The configurations that are committed, with their indexes; the first is the founding one.
     configs: Vec<(Index, Arc<Configuration>)>,
     reference: Store,
@@ -77,6 +80,7 @@ impl Safety {
             votes: BTreeMap::new(),
             entries: BTreeMap::new(),
             committed: Vec::new(),
+            committed_in: Vec::new(),
             configs: vec![(0, Arc::new(Configuration::founding(founders)))],
             hashes: vec![reference.state_hash()],
             reference,
@@ -156,10 +160,12 @@ impl Safety {
 
     /// A message left its node: others may now rely on it.
     pub(super) fn on_leave(&mut self, envelope: &Envelope) -> Result<(), Violation> {
-        let vote = match &envelope.message {
-            Message::VoteReply { granted: true } => envelope.to,
-            Message::Vote { .. } => envelope.from,
-            _ => return Ok(()),
+        let vote = if matches!(envelope.message, Message::VoteReply { granted: true }) {
+            envelope.to
+        } else if matches!(envelope.message, Message::Vote { .. }) {
+            envelope.from
+        } else {
+            return Ok(());
         };
         let (voter, term) = (envelope.from, envelope.term);
         let first = *self.votes.entry((voter, term)).or_insert(vote);
@@ -244,6 +250,17 @@ impl Safety {
         u64::try_from(self.committed.len()).expect("memory is smaller")
     }
 
+    /// The configuration that is committed, and all that may be committed after it.
+    pub(super) fn open_configs(&self) -> impl Iterator<Item = &Configuration> {
+        let committed = self.configs.last().map(|(_, config)| &**config);
+        let open = self.entries.values().filter(|(_, entry)| entry.id.index > self.committed());
+        let open = open.filter_map(|(_, entry)| match &entry.payload {
+            Payload::Configuration(config) => Some(&**config),
+            Payload::Noop | Payload::Command(_) => None,
+        });
+        committed.into_iter().chain(open)
+    }
+
     /// How many terms had a leader.
     pub(super) fn terms_led(&self) -> usize {
         self.leaders.len()
@@ -265,8 +282,9 @@ impl Safety {
         log: &Contents,
         keeps: impl Fn(NodeId, EntryId) -> bool,
     ) -> Result<(), Violation> {
-        let now = Seen { term: node.term(), role: node.role(), commit: node.commit() };
         let last = node.log().last();
+        let (term, commit) = (node.term(), node.commit());
+        let now = Seen { term, role: node.role(), commit, last: last.index };
         ensure!(
             (now.term, last) == (log.term, log.last()),
             "everything is written",
@@ -297,7 +315,10 @@ impl Safety {
             );
         }
         if now.commit > commit_before {
-            self.on_commit(id, node, log, commit_before, keeps)?;
+            let counted_by = before.map_or(0, |before| before.last);
+            if self.on_commit(id, node, log, commit_before)? {
+                self.check_quorum(id, node, log, counted_by, keeps)?;
+            }
         }
         let hash = usize::try_from(now.commit).ok().and_then(|at| self.hashes.get(at)).copied();
         ensure!(
@@ -315,9 +336,9 @@ impl Safety {
         let term = node.term();
         let leader = *self.leaders.entry(term).or_insert(id);
         ensure!(leader == id, "election safety", "term {term} is led by n{leader} and n{id}");
-        let older = self.committed.partition_point(|entry| entry.id.term < term);
+        let earlier = self.committed_in.iter().rposition(|&committed_in| committed_in < term);
         // By Log Matching, who holds the last one holds all.
-        if let Some(entry) = self.committed[..older].last() {
+        if let Some(entry) = earlier.map(|at| &self.committed[at]) {
             let holds = node.log().holds(entry.id) || node.log().base().index > entry.id.index;
             ensure!(
                 holds,
@@ -329,15 +350,14 @@ impl Safety {
         Ok(())
     }
 
-    /// State Machine Safety (Thesis §3.6.3), and: committed means durable on a quorum.
+    /// State Machine Safety (Thesis §3.6.3). Whether it is the first to commit something.
     fn on_commit(
         &mut self,
         id: NodeId,
         node: &Node,
         log: &Contents,
         before: Index,
-        keeps: impl Fn(NodeId, EntryId) -> bool,
-    ) -> Result<(), Violation> {
+    ) -> Result<bool, Violation> {
         let commit = node.commit();
         let first = (before + 1).max(log.base.index + 1);
         if first > before + 1 {
@@ -351,17 +371,31 @@ impl Safety {
                 continue;
             }
             ensure!(index == self.committed() + 1, "log matching", "n{id} skips to {index}");
+            self.committed_in.push(node.term());
             self.apply(entry)?;
             news = true;
         }
-        if !news {
-            return Ok(());
-        }
-        // Who commits first leads, and counts by the latest configuration in its log.
-        let last = self.committed[position(commit)].id;
-        let config = node.view().config;
+        Ok(news)
+    }
+
+    /// Committed means durable on a quorum. Who commits first leads, and counts by the latest configuration in its log;
+    /// or by that before the step, if another came in the same step.
+    fn check_quorum(
+        &self,
+        id: NodeId,
+        node: &Node,
+        log: &Contents,
+        counted_by: Index,
+        keeps: impl Fn(NodeId, EntryId) -> bool,
+    ) -> Result<(), Violation> {
+        let last = self.committed[position(node.commit())].id;
+        let decides = |config: &Configuration| config.is_quorum(|voter| keeps(voter, last));
+        let before = log.config_at(counted_by).or_else(|| {
+            let count = self.configs.partition_point(|(index, _)| *index <= log.base.index);
+            Some(&self.configs[count - 1].1)
+        });
         ensure!(
-            config.is_quorum(|voter| keeps(voter, last)),
+            decides(&node.view().config) || before.is_some_and(|config| decides(config)),
             "committed means durable on a quorum",
             "n{id} commits {last}"
         );
@@ -383,9 +417,13 @@ impl Safety {
 
     /// Leaders of later terms have what is committed, also if they were elected before it was.
     pub(super) fn check_leader(&self, id: NodeId, node: &Node) -> Result<(), Violation> {
-        let Some(last) = self.committed.last().map(|entry| entry.id) else { return Ok(()) };
+        let (Some(last), Some(&committed_in)) = (self.committed.last(), self.committed_in.last())
+        else {
+            return Ok(());
+        };
+        let last = last.id;
         let lacks = node.role() == Role::Leader
-            && node.term() > last.term
+            && node.term() > committed_in
             && !node.log().holds(last)
             && node.log().base().index <= last.index;
         ensure!(

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft_core::effects::{Effects, Event, Outcome, ReadChunk, ReceivedChunk, Role, Send, Token};
+use raft_core::effects::{Effects, Event, Outcome, ReadChunk, Record, Role, Send, Token};
 use raft_core::message::Envelope;
 use raft_core::node::{Input, Node, Options, Standing};
-use raft_core::snapshot::{Saved, Snapshot};
+use raft_core::snapshot::Snapshot;
 use raft_core::types::{EntryId, Index, NodeId};
 
 use super::Sabotage;
@@ -18,7 +18,7 @@ use super::healing::Healing;
 use super::host::{Clock, Host, Receiving};
 use super::network::{Fate, Network};
 use super::notation;
-use super::plan::{MS, Plan};
+use super::plan::{MS, Plan, Trigger};
 use super::rng::{Micros, Rng};
 use super::safety::{Asked, Safety};
 use super::tally::Tally;
@@ -32,6 +32,8 @@ pub(super) type Slot = usize;
 pub(super) enum Happening {
     /// An item of the plan, by its position.
     Item(usize),
+    /// What a fault of the plan, by its position, waits for has happened there.
+    Fire(usize, Slot),
     /// A fault of the plan, by its number, ends.
     End(u64),
     /// A frame reaches its receiver.
@@ -42,6 +44,8 @@ pub(super) enum Happening {
     Wake(Slot, u64),
     /// A sync is done.
     Synced(Slot, u64),
+    /// That the node was readmitted is noted on the disk.
+    Noted(Slot, u64),
     /// A snapshot is written, or cannot be.
     Saved(Slot, u64),
     /// A received snapshot is verified, or cannot be.
@@ -81,11 +85,13 @@ pub(super) struct World<'p> {
     pub(super) clients: Clients,
     /// Faults that have not ended.
     pub(super) active: BTreeMap<u64, Active>,
+    /// Faults that wait for something, and their positions in the plan.
+    pub(super) armed: BTreeMap<u64, (Trigger, usize)>,
     pub(super) healing: Healing,
     /// Questions without an answer: whom, in which life, what.
     pub(super) asking: BTreeMap<Token, (Slot, u64, Asked)>,
     /// The text of each snapshot's file; all nodes write the same.
-    files: BTreeMap<EntryId, (Snapshot, Arc<str>)>,
+    pub(super) files: BTreeMap<EntryId, (Snapshot, Arc<str>)>,
     pub(super) tally: Tally,
     pub(super) trace: Option<Vec<String>>,
     effects: Effects,
@@ -128,6 +134,7 @@ impl<'p> World<'p> {
             clients: Clients::new(plan),
             hosts,
             active: BTreeMap::new(),
+            armed: BTreeMap::new(),
             healing: Healing::default(),
             asking: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -184,6 +191,7 @@ impl<'p> World<'p> {
     fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
         match happening {
             Happening::Item(position) => self.item(position),
+            Happening::Fire(position, slot) => self.fire(position, slot),
             Happening::End(number) => self.end_fault(number),
             Happening::Arrive(envelope) => self.arrive(envelope),
             Happening::Step(slot, life) if self.hosts[slot].life == life => self.step(slot),
@@ -196,8 +204,13 @@ impl<'p> World<'p> {
             Happening::Read(slot, life, chunk) if self.hosts[slot].life == life => {
                 self.read_chunk(slot, chunk)
             }
+            Happening::Noted(slot, life) if self.hosts[slot].life == life => {
+                self.hosts[slot].disk.standing = Standing::Full;
+                Ok(())
+            }
             // For a process that is gone.
-            Happening::Step(..)
+            Happening::Noted(..)
+            | Happening::Step(..)
             | Happening::Wake(..)
             | Happening::Synced(..)
             | Happening::Saved(..)
@@ -359,9 +372,8 @@ impl<'p> World<'p> {
         }
         let Some(node) = &mut host.node else { return Ok(()) };
         let mut inputs = std::mem::take(&mut host.inbox);
-        let durable = inputs.iter().rev().find_map(|input| match input {
-            Input::Durable { seq, .. } => Some(*seq),
-            _ => None,
+        let durable = inputs.iter().rev().find_map(|input| {
+            if let Input::Durable { seq, .. } = input { Some(*seq) } else { None }
         });
         self.tally.steps += 1;
         self.tally.batches += u64::from(inputs.len() > 1);
@@ -387,7 +399,10 @@ impl<'p> World<'p> {
         if let Some(write) = effects.write.take() {
             self.safety.on_write(host.id, &write, host.disk.written())?;
             say!(self, "{} {}", self.status(slot), notation::write(&write));
+            let votes = |record: &Record| matches!(record, Record::HardState { vote: Some(_), .. });
+            let votes = write.records.iter().any(votes);
             self.hosts[slot].disk.write(write)?;
+            self.trigger(if votes { Trigger::Vote } else { Trigger::Write }, slot);
         }
         self.check(slot)?;
         if let Some(snapshot) = effects.snapshot.take() {
@@ -417,16 +432,23 @@ impl<'p> World<'p> {
 
     fn event(&mut self, slot: Slot, event: &Event) {
         match event {
-            Event::Role { role: Role::Leader, .. } => self.tally.count("leaders elected"),
-            Event::Configuration { .. } => self.tally.count("configurations in force"),
+            Event::Role { role: Role::Leader, .. } => {
+                self.tally.count("leaders elected");
+                self.trigger(Trigger::Election, slot);
+            }
+            Event::Configuration { .. } => {
+                self.tally.count("configurations in force");
+                self.trigger(Trigger::Configuration, slot);
+            }
             Event::SnapshotTaken { .. } => self.tally.count("snapshots taken"),
             Event::SnapshotInstalled { .. } => self.tally.count("snapshots taken over"),
             Event::TransferStarted { .. } => self.tally.count("transfers begun"),
             Event::TransferAborted { .. } => self.tally.count("transfers given up"),
             Event::Readmitted { .. } => {
-                // On the disk before anything that follows from it leaves the node.
-                self.hosts[slot].disk.standing = Standing::Full;
                 self.tally.count("nodes readmitted");
+                let host = &mut self.hosts[slot];
+                let (life, delay) = (host.life, host.rng.pick(&[0, 100 * MS, 2_000 * MS]));
+                self.after(delay, Happening::Noted(slot, life));
             }
             Event::Role { .. } | Event::Leader { .. } => {}
         }
@@ -519,135 +541,6 @@ impl<'p> World<'p> {
             Asked::Write(_) | Asked::Read { .. } => self.on_answer(token, slot, outcome),
         }
         Ok(())
-    }
-
-    fn save(&mut self, slot: Slot, snapshot: Snapshot) -> Result<(), Violation> {
-        let host = &mut self.hosts[slot];
-        let busy = host.saving.is_some();
-        ensure!(!busy, "effects contract", "n{}: two snapshots at a time", host.id);
-        self.safety.on_snapshot(host.id, &snapshot)?;
-        let keys =
-            host.node.as_ref().map_or(0, |node| node.store().len() + node.store().sessions());
-        let text = || -> Arc<str> {
-            let head = format!("{} {:016x} ", snapshot.last, snapshot.state.hash());
-            (head.clone() + &head.repeat(keys)).into()
-        };
-        self.files.entry(snapshot.last).or_insert_with(|| (snapshot.clone(), text()));
-        host.saving = Some(snapshot);
-        let (life, longest) = (host.life, self.plan.knobs.snapshot_max);
-        let delay = host.rng.between(MS, longest);
-        self.after(delay, Happening::Saved(slot, life));
-        Ok(())
-    }
-
-    /// Whether something about a snapshot file goes wrong.
-    fn fails(&mut self, slot: Slot) -> bool {
-        let failures =
-            if self.healing.since.is_some() { 0 } else { self.plan.knobs.snapshot_failures };
-        let host = &mut self.hosts[slot];
-        let fails = !host.bad_snapshots.is_empty() || host.rng.chance(failures);
-        if fails {
-            self.tally.count("snapshot files failed");
-        }
-        fails
-    }
-
-    fn saved(&mut self, slot: Slot) -> Result<(), Violation> {
-        let Some(snapshot) = self.hosts[slot].saving.take() else { return Ok(()) };
-        let last = snapshot.last;
-        if self.fails(slot) {
-            return self.input(slot, Input::SnapshotFailed { last });
-        }
-        let bytes = self.length(last);
-        self.hosts[slot].disk.publish(Saved { snapshot, bytes });
-        self.input(slot, Input::SnapshotSaved { last, bytes })
-    }
-
-    fn length(&self, snapshot: EntryId) -> u64 {
-        let length = self.files.get(&snapshot).map_or(0, |(_, text)| text.len());
-        u64::try_from(length).expect("memory is smaller")
-    }
-
-    /// The newest file is there; one that was replaced may still be open, or not.
-    fn read_chunk(&mut self, slot: Slot, chunk: ReadChunk) -> Result<(), Violation> {
-        let ReadChunk { to, snapshot, offset } = chunk;
-        let host = &mut self.hosts[slot];
-        let newest = host.disk.snapshot.as_ref().map(|saved| saved.snapshot.last);
-        let is_there = newest == Some(snapshot) || newest > Some(snapshot) && host.rng.chance(700);
-        if !is_there || self.fails(slot) {
-            return self.input(slot, Input::ChunkFailed { to, snapshot });
-        }
-        let Some((_, text)) = self.files.get(&snapshot) else {
-            return self.input(slot, Input::ChunkFailed { to, snapshot });
-        };
-        let total = self.length(snapshot);
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
-        let end = start.saturating_add(self.plan.knobs.chunk_bytes).min(text.len());
-        let data: Arc<str> = text[start..end].into();
-        self.input(slot, Input::ChunkRead { to, snapshot, offset, data, total })
-    }
-
-    fn receive(&mut self, slot: Slot, chunk: ReceivedChunk) -> Result<(), Violation> {
-        let ReceivedChunk { snapshot, offset, data, is_last } = chunk;
-        self.tally.count("pieces of snapshots received");
-        let fails = self.fails(slot);
-        let host = &mut self.hosts[slot];
-        if offset == 0 {
-            host.receiving = Some(Receiving { snapshot, data: String::new() });
-        }
-        let Some(receiving) = &mut host.receiving else {
-            // The piece before could not be stored.
-            return self.input_later(slot, Input::ReceiveFailed { snapshot });
-        };
-        let length = u64::try_from(receiving.data.len()).expect("memory is smaller");
-        let follows = receiving.snapshot == snapshot && length == offset;
-        ensure!(
-            follows,
-            "effects contract",
-            "n{}: a piece at {offset} of {snapshot} after {length} bytes of {}",
-            host.id,
-            receiving.snapshot
-        );
-        receiving.data.push_str(&data);
-        if fails {
-            host.receiving = None;
-            return self.input_later(slot, Input::ReceiveFailed { snapshot });
-        }
-        if is_last && let Some(received) = host.receiving.take() {
-            let (life, longest) = (host.life, self.plan.knobs.snapshot_max);
-            let delay = host.rng.between(0, longest);
-            self.after(delay, Happening::Verified(slot, life, received));
-        }
-        Ok(())
-    }
-
-    /// As `input`, for what is asked for in the middle of a step.
-    fn input_later(&mut self, slot: Slot, input: Input) -> Result<(), Violation> {
-        let host = &mut self.hosts[slot];
-        host.inbox.push(input);
-        if !host.step_due {
-            host.step_due = true;
-            let life = host.life;
-            self.after(MS, Happening::Step(slot, life));
-        }
-        Ok(())
-    }
-
-    fn verified(&mut self, slot: Slot, received: &Receiving) -> Result<(), Violation> {
-        let (last, fails) = (received.snapshot, self.fails(slot));
-        let host = &mut self.hosts[slot];
-        let known = self.files.get(&last);
-        let Some((snapshot, text)) = known.filter(|(_, text)| **text == *received.data) else {
-            let evidence = format!("n{} put together {last}: {:?}", host.id, received.data);
-            return Err(Violation::new("snapshots arrive whole", evidence));
-        };
-        if fails {
-            return self.input(slot, Input::ReceiveFailed { snapshot: last });
-        }
-        let bytes = u64::try_from(text.len()).expect("memory is smaller");
-        let saved = Saved { snapshot: snapshot.clone(), bytes };
-        host.disk.publish(saved.clone());
-        self.input(slot, Input::SnapshotReceived { saved })
     }
 
     /// Who leads the highest term, of those whose process runs.

@@ -5,11 +5,13 @@
 mod cli;
 mod client;
 mod cluster;
+mod elections;
 mod faults;
 mod nemesis;
 mod proxy;
 mod readme;
 mod report;
 mod run;
+mod sim;
 mod support;
 mod traffic;
