@@ -1,8 +1,8 @@
 //! `raftctl inspect`: reads and checks a stopped node's files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use raftd::storage::{self, Inspected, PapersStanding, Summary, Torn};
+use raftd::storage::{self, Inspected, InspectedSnapshot, PapersStanding, Summary, Torn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -48,6 +48,10 @@ struct LogReport<'a> {
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     torn: Option<TornReport<'a>>,
+    /// Files that the next start removes.
+    leftovers: &'a [PathBuf],
+    /// Where damaged files were moved by earlier starts.
+    damaged: &'a [PathBuf],
 }
 
 #[derive(Debug, Serialize)]
@@ -56,6 +60,8 @@ struct SnapshotReport<'a> {
     index: u64,
     term: u64,
     bytes: u64,
+    keys: usize,
+    sessions: usize,
     voters: Vec<u64>,
     /// As `status` shows it.
     state_hash: String,
@@ -131,6 +137,8 @@ fn print_json(
             index: snapshot.last.index,
             term: snapshot.last.term,
             bytes: snapshot.bytes,
+            keys: snapshot.keys,
+            sessions: snapshot.sessions,
             voters: snapshot.config.voters().into_iter().collect(),
             state_hash: format!("{:016x}", snapshot.state_hash),
         }),
@@ -163,16 +171,9 @@ fn print_summary(dir: &Path, summary: &Summary, output: &Output) {
         format!("{} to {}, the last of term {}", summary.first, last.index, last.term)
     };
     let Summary { cluster, node, term, segments, records, bytes, .. } = summary;
-    let snapshot = summary.snapshot.as_ref().map_or_else(
-        || "none".to_owned(),
-        |snapshot| {
-            let (last, bytes) = (snapshot.last, snapshot.bytes);
-            format!("up to {}, of term {}, {bytes} bytes", last.index, last.term)
-        },
-    );
     output.line(&format!("{}: node {node} of cluster {cluster}", dir.display()));
     output.line(&format!("standing  {}", standing(summary).1));
-    output.line(&format!("snapshot  {snapshot}"));
+    output.line(&format!("snapshot  {}", snapshot(summary)));
     output.line(&format!("term      {term}, vote for {vote}"));
     output.line(&format!("entries   {entries}"));
     output.line(&format!("files     {segments} segments, {records} records, {bytes} bytes"));
@@ -182,9 +183,6 @@ fn print_summary(dir: &Path, summary: &Summary, output: &Output) {
     }
     for damaged in &summary.damaged {
         output.line(&format!("damaged   {}; moved there by an earlier start", damaged.display()));
-    }
-    for aside in &summary.damaged {
-        output.line(&format!("damaged   files of an earlier time are kept in {}", aside.display()));
     }
     let verdict = if summary.problem.is_some() { "DAMAGED" } else { "intact" };
     output.line(&format!("verdict   {verdict}"));
@@ -200,16 +198,6 @@ fn standing(summary: &Summary) -> (&'static str, &'static str) {
         PapersStanding::Full => ("full", "full: holds all that it ever promised"),
         PapersStanding::Lost => {
             ("lost", "lost: has no vote until a leader has taken note of this directory")
-        }
-    }
-}
-
-fn standing(standing: PapersStanding) -> &'static str {
-    match standing {
-        PapersStanding::New => "new: waits for the other founders",
-        PapersStanding::Full => "full standing",
-        PapersStanding::Lost => {
-            "lost its disk or joins: has no vote until the cluster has taken note"
         }
     }
 }

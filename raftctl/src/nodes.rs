@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::NodeId;
 use crate::client::{Answer, Client};
 use crate::drive::{Errand, Task};
+use crate::endpoint::Endpoint as Link;
 use crate::error::{Error, ErrorKind};
 use crate::options::Endpoint;
 
@@ -31,19 +32,30 @@ pub struct NodeSnapshot {
 }
 
 impl Client {
-    /// The view that each endpoint's node has of itself, asked at the same time, in the order of the endpoints.
+    /// The view that each endpoint's node has of itself, asked at the same time, in the order of the endpoints; and then
+    /// of the members that these name and that were not known before.
     pub async fn status_of_all(&self) -> Vec<NodeStatus> {
-        let answers = self.ask_all(Op::Status).await.into_iter();
-        let status = |(endpoint, answer): (_, Result<Answer, Error>)| NodeStatus {
-            endpoint,
-            status: answer.map(|answer| answer.status.unwrap_or_default()),
-        };
-        answers.map(status).collect()
+        let router = &self.inner.driver.router;
+        let mut all = Vec::new();
+        let mut links = router.all();
+        for _ in 0..2 {
+            let answers = self.ask_all(Op::Status, &links).await.into_iter();
+            let status = |(endpoint, answer): (_, Result<Answer, Error>)| NodeStatus {
+                endpoint,
+                status: answer.map(|answer| answer.status.unwrap_or_default()),
+            };
+            all.extend(answers.map(status));
+            let statuses = all.iter().filter_map(|node: &NodeStatus| node.status.as_ref().ok());
+            statuses.for_each(|status| router.learn(&status.members));
+            links = router.all().split_off(all.len());
+        }
+        all
     }
 
     /// Has each endpoint's node write a snapshot, all at the same time; in the order of the endpoints.
     pub async fn snapshot_all(&self) -> Vec<NodeSnapshot> {
-        let answers = self.ask_all(Op::Snapshot).await.into_iter();
+        let links = self.inner.driver.router.all();
+        let answers = self.ask_all(Op::Snapshot, &links).await.into_iter();
         let snapshot = |(endpoint, answer): (_, Result<Answer, Error>)| NodeSnapshot {
             endpoint,
             index: answer.map(|answer| answer.index.unwrap_or_default()),
@@ -52,10 +64,10 @@ impl Client {
     }
 
     /// One attempt at each endpoint.
-    async fn ask_all(&self, op: Op) -> Vec<(Endpoint, Result<Answer, Error>)> {
+    async fn ask_all(&self, op: Op, links: &[Arc<Link>]) -> Vec<(Endpoint, Result<Answer, Error>)> {
         let mut asking = JoinSet::new();
-        for (position, link) in self.inner.driver.router.all().into_iter().enumerate() {
-            let (inner, op) = (Arc::clone(&self.inner), op.clone());
+        for (position, link) in links.iter().enumerate() {
+            let (inner, link, op) = (Arc::clone(&self.inner), Arc::clone(link), op.clone());
             asking.spawn(async move {
                 let deadline = Instant::now() + inner.options.timeout;
                 let errand = Errand::new(Task::Read(&op), deadline);

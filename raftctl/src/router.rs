@@ -73,7 +73,10 @@ impl Router {
         let mut table = self.table();
         for member in members {
             if let Some(addr) = &member.client
-                && !table.endpoints.iter().any(|endpoint| endpoint.node() == Some(member.id))
+                && !table
+                    .endpoints
+                    .iter()
+                    .any(|endpoint| endpoint.node() == Some(member.id) || endpoint.addr() == addr)
             {
                 table.add(Endpoint::learnt(addr.clone(), Some(member.id)));
             }

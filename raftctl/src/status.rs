@@ -199,7 +199,7 @@ fn milliseconds(us: u64) -> String {
 }
 
 /// Why a node did not answer; it is the only one that was asked.
-fn reason(error: &Error) -> String {
+pub(crate) fn reason(error: &Error) -> String {
     match error.kind.as_ref() {
         ErrorKind::Unreachable { tried } => tried.join("; "),
         ErrorKind::Refused { .. }

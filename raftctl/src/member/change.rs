@@ -10,6 +10,7 @@ use super::catch_up::{CatchUp, Progress};
 use super::{Done, Failure};
 use crate::args::Connect;
 use crate::output::Output;
+use crate::status::reason;
 
 /// Where a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +152,8 @@ impl<'a> Task<'a> {
         let status = status.map_err(|error| {
             let message = format!(
                 "node {id} does not answer at {}, so nothing was changed: {}; start it first (raftd --id {id})",
-                place.client, error.kind
+                place.client,
+                reason(&error)
             );
             Failure::refused("unreachable", message)
         })?;

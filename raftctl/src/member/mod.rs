@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use raftctl::{Client, NodeId, Options, Status};
+use raftctl::{Client, NodeId, Status};
 use serde::Serialize;
 
 use crate::args::Connect;
@@ -268,21 +268,13 @@ fn conclude(outcome: Result<Done, Failure>, output: &Output) -> Exit {
 
 /// `raftctl members`.
 pub(crate) fn print(connect: &Connect, output: &Output) -> anyhow::Result<Exit> {
-    let options = connect.options()?;
-    let client = client(options.clone())?;
+    let client = client(connect.options()?)?;
     let outcome = runtime()?.block_on(async {
         let status = match connect.node {
             Some(_) => client.status().await?,
             None => client.leader_status().await?,
         };
-        // The members that the leader has just named are asked too.
-        let each = Client::new(Options {
-            retry: false,
-            pin: None,
-            endpoints: table::endpoints(&status, &options.endpoints),
-            ..options
-        })?;
-        Ok::<_, raftctl::Error>((status, each.status_of_all().await))
+        Ok::<_, raftctl::Error>((status, client.status_of_all().await))
     });
     Ok(match outcome {
         Ok((status, all)) => {

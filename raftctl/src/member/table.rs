@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
-use raftctl::{Endpoint, Member, NodeId, NodeStatus, Status};
+use raftctl::{Member, NodeId, NodeStatus, Status};
 use serde::Serialize;
 
 /// One member, with `--output json`.
@@ -142,19 +142,9 @@ pub(super) fn who(status: &Status) -> String {
     words.join("; ")
 }
 
-/// The members' client addresses: as they were given, else as a node knows them.
-pub(super) fn endpoints(status: &Status, given: &[Endpoint]) -> Vec<Endpoint> {
-    let mut endpoints: Vec<Endpoint> = Vec::new();
-    for member in &status.members {
-        let ours = given.iter().find(|endpoint| endpoint.node == Some(member.id));
-        let theirs = || Some(Endpoint::of(member.id, member.client.clone()?));
-        endpoints.extend(ours.cloned().or_else(theirs));
-    }
-    if endpoints.is_empty() { given.to_vec() } else { endpoints }
-}
-
 #[cfg(test)]
 mod tests {
+    use raftctl::Endpoint;
     use raftd::api::Follower;
 
     use super::*;
@@ -206,13 +196,5 @@ mod tests {
             ["4", "learner", "-", "h:7204", "17", "73", "probe", "no", "no", "answer"]
         );
         assert_eq!(lines.len(), 4);
-    }
-
-    #[test]
-    fn endpoints_are_those_given_for_members_and_those_named_for_new_ones() {
-        let given = [Endpoint::of(1, "proxy:1"), Endpoint::of(9, "gone:9")];
-        let addrs: Vec<String> =
-            endpoints(&leader(), &given).into_iter().map(|at| at.addr).collect();
-        assert_eq!(addrs, ["proxy:1", "h:7202", "h:7204"]);
     }
 }

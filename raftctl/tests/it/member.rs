@@ -169,3 +169,16 @@ async fn leader_is_found_by_what_others_say_of_it() {
     let status = client(&[&follower]).leader_status().await.unwrap();
     assert_eq!(status.node, 3);
 }
+
+#[tokio::test]
+async fn members_that_no_file_names_are_asked_for_their_status_too() {
+    let third = FakeNode::start(3, |_| status(3, "follower", &[]));
+    let members = [(1, "elsewhere:1".to_owned()), (3, third.addr())];
+    let leader = FakeNode::start(1, move |_| status(1, "leader", &members));
+    let client = client(&[&leader]);
+    for _ in 0..2 {
+        let all = client.status_of_all().await;
+        let nodes: Vec<u64> = all.into_iter().map(|node| node.status.unwrap().node).collect();
+        assert_eq!(nodes, [1, 3]);
+    }
+}
