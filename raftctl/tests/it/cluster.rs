@@ -3,11 +3,11 @@
 //! `raftd` is another package's binary: it is there in `cargo test --workspace`, and after `cargo build -p raftd`.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use raftctl::{Client, Options};
 use serde_json::Value;
@@ -45,7 +45,7 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// Starts a node that is to be added; clients do not hear of it by the cluster file.
+    /// Starts a node that is to be added, and waits until it listens; clients do not hear of it by the cluster file.
     pub(crate) fn start_joining(&mut self) -> u8 {
         let id = u8::try_from(self.nodes.len() + 1).unwrap();
         let founders = std::fs::read_to_string(self.config()).unwrap();
@@ -53,6 +53,11 @@ impl Cluster {
         std::fs::write(self.dir.path().join(format!("joining-{id}.toml")), file).unwrap();
         self.nodes.push(None);
         self.start_node(&raftd().unwrap(), usize::from(id) - 1);
+        let deadline = Instant::now() + Duration::from_mins(2);
+        while TcpStream::connect(self.client(id)).is_err() {
+            assert!(Instant::now() < deadline, "node {id} does not listen");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
         id
     }
 
