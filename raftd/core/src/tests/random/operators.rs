@@ -48,7 +48,7 @@ impl Run {
         let id = self.any_node(|_, _| true).expect("there are nodes");
         let is_learner = config.learners().contains(&id);
         let standing = |id: &NodeId| self.cluster.member(*id).disk.standing;
-        let is_whole = config.voters().iter().all(|id| standing(id) == Standing::Full);
+        let is_whole = config.members().keys().all(|id| standing(id) == Standing::Full);
         match self.rng.random_range(0..8) {
             // The leader may not know yet that a disk is lost, and then begin a change that needs just that node.
             _ if !is_whole => self.add(&config),
