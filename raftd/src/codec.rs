@@ -20,7 +20,7 @@ mod tests;
 use raft_core::types::{EntryId, NodeId};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use entry::{decode_entry, entry_json};
+pub use entry::{check_op, decode_entry, entry_json};
 pub use frame::{Frame, PeerHello, decode_frame, encode_envelope, encode_hello};
 pub use record::{LogLine, SegmentStart, decode_log_line, encode_record, encode_segment_start};
 pub use snapshot::{SNAPSHOT_LINE_BYTES_MAX, SnapshotDecoder, SnapshotError, encode_snapshot};
@@ -37,6 +37,7 @@ pub const APPEND_BYTES_MAX: usize = 1 << 20;
 
 const _: () = {
     use crate::api::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+    // A cas; a transaction has less text, and room for its parts.
     let entry = 6 * (KEY_BYTES_MAX + 2 * VALUE_BYTES_MAX) + 4096;
     assert!(entry < FRAME_BYTES_MAX && 6 * APPEND_BYTES_MAX + 4096 < FRAME_BYTES_MAX);
 };
@@ -91,6 +92,22 @@ pub enum Error {
         /// Its length.
         bytes: usize,
     },
+    /// A transaction of too many parts.
+    #[error("the transaction has {parts} {what}; {parts_max} is the most")]
+    TxnParts {
+        /// Which parts.
+        what: &'static str,
+        /// How many there are.
+        parts: usize,
+        /// How many there may be.
+        parts_max: usize,
+    },
+    /// A transaction of too many bytes.
+    #[error("the transaction's keys and values have {bytes} bytes; {max} is the most", max = crate::api::VALUE_BYTES_MAX)]
+    TxnBytes {
+        /// How many there are.
+        bytes: usize,
+    },
     /// A configuration in which nobody can decide.
     #[error("the configuration has no voters")]
     NoVoters,
@@ -143,12 +160,10 @@ impl Error {
     /// Whether the line may be part of what was written. If not, it is all of it: its checksum says so, only its content
     /// is not understood.
     pub fn is_incomplete(&self) -> bool {
-        match self {
-            Error::Snapshot(error) => error.is_damage(),
-            error => {
-                matches!(error, Error::TooLong { .. } | Error::NoChecksum | Error::Checksum { .. })
-            }
+        if let Error::Snapshot(error) = self {
+            return error.is_damage();
         }
+        matches!(self, Error::TooLong { .. } | Error::NoChecksum | Error::Checksum { .. })
     }
 }
 

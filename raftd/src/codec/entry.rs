@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use raft_core::kv::{Command, Op, RequestId};
+use raft_core::kv::{Command, Op, RequestId, Txn};
 use raft_core::membership::Configuration;
 use raft_core::types::{Entry, EntryId, Index, Payload, Term};
 use serde::de::Visitor;
@@ -41,7 +41,7 @@ pub fn decode_entry(text: &str) -> Result<Entry, Error> {
     let payload = match (noop, request, op, config) {
         (true, None, None, None) if ack == 0 => Payload::Noop,
         (false, Some(RequestIn(request)), Some(op), None) => {
-            check_bounds(&op)?;
+            check_op(&op)?;
             Payload::Command(Command { request, ack, op })
         }
         (false, None, None, Some(config)) if ack == 0 => {
@@ -60,15 +60,43 @@ pub(super) fn decode_entry_keep(text: &str) -> Result<Arc<Entry>, Error> {
     Ok(Arc::new(entry))
 }
 
-/// What clients are held to holds for entries too: they were client's requests.
-fn check_bounds(op: &Op) -> Result<(), Error> {
-    let (key, values) = match op {
-        Op::Put { key, value } | Op::Append { key, value } => (key, [Some(value), None]),
-        Op::Cas { key, expect, value } => (key, [Some(value), expect.as_ref()]),
-        Op::Delete { key } | Op::Incr { key, .. } => (key, [None, None]),
-    };
-    check_key(key)?;
-    values.into_iter().flatten().try_for_each(|value| check_value(value))
+/// What clients are held to, and so holds for entries too: keys of a legal length, values that are not too long, and
+/// transactions of a bounded size.
+pub fn check_op(op: &Op) -> Result<(), Error> {
+    match op {
+        Op::Put { key, value } | Op::Append { key, value } => {
+            check_key(key)?;
+            check_value(value)
+        }
+        Op::Cas { key, expect, value } => {
+            check_key(key)?;
+            check_value(value)?;
+            expect.as_deref().map_or(Ok(()), check_value)
+        }
+        Op::Delete { key } | Op::Incr { key, .. } => check_key(key),
+        Op::Txn(txn) => check_txn(txn),
+    }
+}
+
+fn check_txn(txn: &Txn) -> Result<(), Error> {
+    for (what, parts, parts_max) in [
+        ("comparisons", txn.compare.len(), Txn::COMPARES_MAX),
+        ("operations in \"then\"", txn.then.len(), Txn::OPS_MAX),
+        ("operations in \"else\"", txn.otherwise.len(), Txn::OPS_MAX),
+    ] {
+        if parts > parts_max {
+            return Err(Error::TxnParts { what, parts, parts_max });
+        }
+    }
+    let mut bytes = 0;
+    for (key, value) in txn.texts() {
+        check_key(key)?;
+        bytes += key.len() + value.map_or(0, str::len);
+    }
+    if bytes > VALUE_BYTES_MAX {
+        return Err(Error::TxnBytes { bytes });
+    }
+    Ok(())
 }
 
 pub(super) fn check_key(key: &str) -> Result<(), Error> {

@@ -33,7 +33,8 @@ pub const SNAPSHOT_LINE_BYTES_MAX: usize = 16 << 20;
 const _: () = {
     let limits = Limits::DEFAULT;
     let value = 6 * (KEY_BYTES_MAX + VALUE_BYTES_MAX) + 100;
-    // Escaped sixfold; an answer has at most 200 bytes beside its texts.
+    // Texts escaped sixfold. What else an answer says is up to 200 bytes; a result of a transaction, which counts for 32
+    // bytes, says up to 31 and a comma.
     let session = 6 * (128 + limits.answer_bytes_max) + 200 * limits.answers_max + 200;
     assert!(value < SNAPSHOT_LINE_BYTES_MAX && session < SNAPSHOT_LINE_BYTES_MAX);
 };

@@ -1,10 +1,12 @@
 //! What clients may ask of the state machine, and what it answers.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::txn::{Txn, TxnResult};
 use crate::types::Index;
 
 /// A write as it stands in the log.
@@ -29,6 +31,7 @@ impl Command {
                 Op::Cas { key, expect, value } => {
                     key.len() + expect.as_ref().map_or(0, String::len) + value.len()
                 }
+                Op::Txn(txn) => txn.weight_bytes(),
             }
     }
 }
@@ -72,17 +75,20 @@ pub enum Op {
         /// What to add; may be negative.
         by: i64,
     },
+    /// Several keys at once.
+    Txn(Txn),
 }
 
 impl Op {
-    /// The key that it is about.
-    pub fn key(&self) -> &str {
+    /// The keys that it may read or change.
+    pub fn keys(&self) -> BTreeSet<&str> {
         match self {
             Op::Put { key, .. }
             | Op::Delete { key }
             | Op::Cas { key, .. }
             | Op::Append { key, .. }
-            | Op::Incr { key, .. } => key,
+            | Op::Incr { key, .. } => BTreeSet::from([key.as_str()]),
+            Op::Txn(txn) => txn.texts().map(|(key, _)| key).collect(),
         }
     }
 }
@@ -178,6 +184,13 @@ pub enum Output {
     Length(u64),
     /// Incr: the value now.
     Number(i64),
+    /// Txn: done, one way or the other.
+    Txn {
+        /// Whether everything compared was as expected, so that `then` was done and not `otherwise`.
+        succeeded: bool,
+        /// What each operation did.
+        results: Vec<TxnResult>,
+    },
 }
 
 /// Why a write did nothing. All but [`Refusal::Expired`] and [`Refusal::BadBirth`] are the state machine's answer to
@@ -196,7 +209,7 @@ pub enum Refusal {
     NotANumber,
     /// Incr: the sum does not fit 64 bits.
     Overflow,
-    /// Append: the value would exceed [`crate::kv::Limits::value_bytes_max`].
+    /// Append: the value would exceed [`crate::kv::Limits::value_bytes_max`]. Txn: or what it reads would, together.
     TooLarge,
     /// The cluster can no longer tell whether this request was applied before, and does not apply it.
     Expired,

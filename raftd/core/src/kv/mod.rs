@@ -8,8 +8,10 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod txn;
 
 pub use command::{BadRequestId, Command, Op, Output, Refusal, RequestId, Written};
 pub use session::Limits;
 pub use state::{BadState, SessionView, State, StateBuilder};
 pub use store::Store;
+pub use txn::{Compare, Txn, TxnOp, TxnResult};

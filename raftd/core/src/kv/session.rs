@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use super::hash::{Digest, fact, kind};
 use super::sharded::{Key, Sharded};
-use super::{Command, Output, Refusal, RequestId, Written};
+use super::{Command, Output, Refusal, RequestId, TxnResult, Written};
 use crate::types::Index;
 
 /// Bounds on what the state machine keeps. The same on all nodes, or replicas would differ: `raftd` always uses the
@@ -36,10 +36,10 @@ pub struct Limits {
     pub sessions_max: usize,
     /// Answers kept for one session; beyond, the oldest is forgotten.
     pub answers_max: usize,
-    /// Bytes of texts in the answers kept for one session (a failed cas holds a value); beyond, the oldest is
-    /// forgotten.
+    /// Bytes of texts and transactions' results in the answers kept for one session (a failed cas holds a value);
+    /// beyond, the oldest is forgotten.
     pub answer_bytes_max: usize,
-    /// Longest value that append may build, bytes.
+    /// Longest value that append may build, and most that a transaction may read, bytes.
     pub value_bytes_max: usize,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Session {
     floor: u64,
     /// The answers to all requests ever applied that are not below the floor.
     answers: BTreeMap<u64, Remembered>,
-    /// Bytes of texts in `answers`.
+    /// Bytes in `answers` that count for [`Limits::answer_bytes_max`].
     answer_bytes: usize,
     /// Sum of [`Remembered::hash`].
     answers_hash: u64,
@@ -305,6 +305,7 @@ impl Remembered {
             Ok(Output::Done) => (1, 0),
             Ok(Output::Length(bytes)) => (2, *bytes),
             Ok(Output::Number(number)) => (3, number.cast_unsigned()),
+            Ok(Output::Txn { succeeded, results }) => (10, txn_digest(*succeeded, results)),
             Err(Refusal::NotFound) => (4, 0),
             Err(Refusal::Mismatch { actual: None }) => (5, 0),
             Err(Refusal::Mismatch { actual: Some(value) }) => (6, Digest::of(value).word()),
@@ -319,12 +320,33 @@ impl Remembered {
         Remembered { written, hash }
     }
 
+    /// Beside what every answer takes.
     fn bytes(&self) -> usize {
         match &self.written.result {
             Err(Refusal::Mismatch { actual: Some(value) }) => value.len(),
+            Ok(Output::Txn { results, .. }) => {
+                results.iter().map(|result| TXN_RESULT_BYTES + result.text_bytes()).sum()
+            }
             Ok(_) | Err(_) => 0,
         }
     }
+}
+
+/// What the result of one operation of a transaction counts for, beside its text: about what it takes in memory.
+const TXN_RESULT_BYTES: usize = 32;
+
+fn txn_digest(succeeded: bool, results: &[TxnResult]) -> u64 {
+    results.iter().fold(u64::from(succeeded), |digest, result| {
+        let (kind, detail) = match result {
+            TxnResult::Value(None) => (1, 0),
+            TxnResult::Value(Some(text)) => (2, Digest::of(text).word()),
+            TxnResult::Done => (3, 0),
+            TxnResult::Deleted(was_there) => (4, u64::from(*was_there)),
+            TxnResult::Length(bytes) => (5, *bytes),
+            TxnResult::Number(number) => (6, number.cast_unsigned()),
+        };
+        fact([digest, kind, detail])
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::hash::{Digest, fact, kind};
 use super::session::Sessions;
 use super::sharded::{Key, Sharded};
 use super::state::{Content, State};
-use super::{Command, Limits, Op, Output, Refusal, Written};
+use super::{Command, Compare, Limits, Op, Output, Refusal, Txn, TxnOp, TxnResult, Written};
 use crate::types::Index;
 
 /// The state machine. Deterministic: equal logs give equal states and answers.
@@ -129,7 +129,49 @@ impl Map {
             }
             Op::Append { key, value } => self.append(key, value).map(Output::Length),
             Op::Incr { key, by } => self.incr(key, *by).map(Output::Number),
+            Op::Txn(txn) => self.txn(txn),
         }
+    }
+
+    fn txn(&mut self, txn: &Txn) -> Result<Output, Refusal> {
+        let holds = |compare: &Compare| self.values.get(&compare.key) == compare.expect.as_deref();
+        let succeeded = txn.compare.iter().all(holds);
+        let ops = if succeeded { &txn.then } else { &txn.otherwise };
+        let mut results = Vec::with_capacity(ops.len());
+        let mut read_bytes = 0;
+        // What each key was before an operation on it.
+        let mut undo = Vec::with_capacity(ops.len());
+        for op in ops {
+            undo.push((op.key(), self.values.by_key.get(Key::of(op.key())).cloned()));
+            let result = self.txn_op(op).and_then(|result| {
+                read_bytes += result.text_bytes();
+                // The answer is sent and remembered as a whole.
+                if read_bytes > self.value_bytes_max { Err(Refusal::TooLarge) } else { Ok(result) }
+            });
+            match result {
+                Ok(result) => results.push(result),
+                Err(refusal) => {
+                    for (key, value) in undo.into_iter().rev() {
+                        self.values.restore(key, value);
+                    }
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok(Output::Txn { succeeded, results })
+    }
+
+    fn txn_op(&mut self, op: &TxnOp) -> Result<TxnResult, Refusal> {
+        Ok(match op {
+            TxnOp::Get { key } => TxnResult::Value(self.values.get(key).map(str::to_owned)),
+            TxnOp::Put { key, value } => {
+                self.values.set(key, value);
+                TxnResult::Done
+            }
+            TxnOp::Delete { key } => TxnResult::Deleted(self.values.remove(key)),
+            TxnOp::Append { key, value } => TxnResult::Length(self.append(key, value)?),
+            TxnOp::Incr { key, by } => TxnResult::Number(self.incr(key, *by)?),
+        })
     }
 
     /// The value's length now.
@@ -190,6 +232,16 @@ impl Values {
         });
     }
 
+    /// Makes the key's value what it was, or removes the key if there was none.
+    fn restore(&mut self, key: &str, before: Option<Value>) {
+        match before {
+            Some(before) => self.change(key, |value| *value = before),
+            None => {
+                self.remove(key);
+            }
+        }
+    }
+
     /// Whether there was such a key.
     fn remove(&mut self, key: &str) -> bool {
         let key = Key::of(key);
@@ -231,7 +283,6 @@ impl Store {
             assert_eq!(value.digest, Digest::of(&value.text), "the digest of {key}");
             value.fact(Key::of(key))
         });
-        assert_eq!(self.map.values.iter().count(), self.len());
         values.fold(self.sessions.hash_from_scratch(), u64::wrapping_add)
     }
 }

@@ -5,9 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::{Command, Limits, Op, Output, Refusal, RequestId, Store, Written};
+use super::{
+    Command, Compare, Limits, Op, Output, Refusal, RequestId, Store, Txn, TxnOp, TxnResult, Written,
+};
 use crate::tests::seeds;
 use crate::types::Index;
+
+mod state;
+mod txn;
 
 const ROOMY: Limits =
     Limits { sessions_max: 100, answers_max: 100, answer_bytes_max: 1000, value_bytes_max: 100 };
@@ -275,7 +280,8 @@ impl Client {
 fn random_op(rng: &mut SmallRng) -> Op {
     let key = ["x", "y", "z"][rng.random_range(0..3)].to_owned();
     let value = rng.random_range(0..3).to_string();
-    match rng.random_range(0..5) {
+    match rng.random_range(0..7) {
+        5 | 6 => Op::Txn(random_txn(rng)),
         0 => Op::Put { key, value },
         1 => Op::Delete { key },
         2 => {
@@ -284,6 +290,30 @@ fn random_op(rng: &mut SmallRng) -> Op {
         }
         3 => Op::Append { key, value },
         _ => Op::Incr { key, by: rng.random_range(-2..=2) },
+    }
+}
+
+fn random_txn(rng: &mut SmallRng) -> Txn {
+    let key = |rng: &mut SmallRng| ["x", "y", "z"][rng.random_range(0..3)].to_owned();
+    let value = |rng: &mut SmallRng| rng.random_range(0..3).to_string();
+    let compare = |rng: &mut SmallRng| {
+        let expect = rng.random_bool(0.5).then(|| value(rng));
+        Compare { key: key(rng), expect }
+    };
+    let op = |rng: &mut SmallRng| {
+        let key = key(rng);
+        match rng.random_range(0..5) {
+            0 => TxnOp::Get { key },
+            1 => TxnOp::Put { key, value: value(rng) },
+            2 => TxnOp::Delete { key },
+            3 => TxnOp::Append { key, value: value(rng) },
+            _ => TxnOp::Incr { key, by: rng.random_range(-2..=2) },
+        }
+    };
+    Txn {
+        compare: (0..rng.random_range(0..3)).map(|_| compare(rng)).collect(),
+        then: (0..rng.random_range(0..5)).map(|_| op(rng)).collect(),
+        otherwise: (0..rng.random_range(0..5)).map(|_| op(rng)).collect(),
     }
 }
 
@@ -320,7 +350,48 @@ fn naive(
             values.insert(key, sum.to_string());
             Ok(Output::Number(sum))
         }
+        Op::Txn(txn) => naive_txn(values, txn, bytes_max),
     }
+}
+
+fn naive_txn(
+    values: &mut BTreeMap<String, String>,
+    txn: Txn,
+    bytes_max: usize,
+) -> Result<Output, Refusal> {
+    let mut tried = values.clone();
+    let succeeded = txn.compare.iter().all(|it| values.get(&it.key) == it.expect.as_ref());
+    let mut results = Vec::new();
+    let mut read = String::new();
+    for op in if succeeded { txn.then } else { txn.otherwise } {
+        let op = match op {
+            TxnOp::Get { key } => {
+                let value = tried.get(&key).cloned();
+                read.extend(value.as_deref());
+                if read.len() > bytes_max {
+                    return Err(Refusal::TooLarge);
+                }
+                results.push(TxnResult::Value(value));
+                continue;
+            }
+            TxnOp::Put { key, value } => Op::Put { key, value },
+            TxnOp::Delete { key } => Op::Delete { key },
+            TxnOp::Append { key, value } => Op::Append { key, value },
+            TxnOp::Incr { key, by } => Op::Incr { key, by },
+        };
+        let is_delete = matches!(op, Op::Delete { .. });
+        results.push(match naive(&mut tried, &op, bytes_max) {
+            Ok(Output::Done) if is_delete => TxnResult::Deleted(true),
+            Err(Refusal::NotFound) if is_delete => TxnResult::Deleted(false),
+            Ok(Output::Done) => TxnResult::Done,
+            Ok(Output::Length(bytes)) => TxnResult::Length(bytes),
+            Ok(Output::Number(number)) => TxnResult::Number(number),
+            Ok(Output::Txn { .. }) => unreachable!("transactions do not nest"),
+            Err(refusal) => return Err(refusal),
+        });
+    }
+    *values = tried;
+    Ok(Output::Txn { succeeded, results })
 }
 
 /// Random clients against two stores and a reference that remembers every request for ever.

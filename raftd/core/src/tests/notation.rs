@@ -153,6 +153,7 @@ pub(super) fn op(op: &Op) -> String {
         }
         Op::Append { key, value } => format!("append {key} {value}"),
         Op::Incr { key, by } => format!("incr {key} {by}"),
+        Op::Txn(txn) => format!("txn {txn}"),
     }
 }
 
@@ -209,6 +210,8 @@ fn outcome_text(outcome: &Outcome) -> String {
                 Ok(Output::Done) => "done".to_owned(),
                 Ok(Output::Length(bytes)) => format!("{bytes} bytes now"),
                 Ok(Output::Number(number)) => format!("{number} now"),
+                Ok(Output::Txn { succeeded: true, .. }) => "done as hoped".to_owned(),
+                Ok(Output::Txn { succeeded: false, .. }) => "done otherwise".to_owned(),
                 Err(Refusal::NotFound) => "not found".to_owned(),
                 Err(Refusal::Mismatch { actual }) => {
                     format!("mismatch, it is {}", actual.as_deref().unwrap_or("none"))

@@ -411,11 +411,12 @@ impl Safety {
         self.committed.push(Arc::clone(entry));
         if let Payload::Command(command) = &entry.payload {
             let written = self.reference.apply(entry.id.index, command);
-            let key = command.op.key();
-            let value = self.reference.get(key);
-            let history = self.values.entry(key.to_owned()).or_default();
-            if history.last().and_then(|(_, value)| value.as_deref()) != value {
-                history.push((entry.id.index, value.map(str::to_owned)));
+            for key in command.op.keys() {
+                let value = self.reference.get(key);
+                let history = self.values.entry(key.to_owned()).or_default();
+                if history.last().and_then(|(_, value)| value.as_deref()) != value {
+                    history.push((entry.id.index, value.map(str::to_owned)));
+                }
             }
             if !matches!(written.result, Err(Refusal::Expired | Refusal::BadBirth)) {
                 self.answers.entry(command.request.clone()).or_insert(written);
