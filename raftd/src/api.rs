@@ -30,7 +30,7 @@
 use std::collections::BTreeSet;
 
 use raft_core::kv;
-pub use raft_core::kv::{BadRequestId, RequestId};
+pub use raft_core::kv::{BadRequestId, Compare, RequestId, Txn, TxnOp, TxnResult};
 use serde::{Deserialize, Serialize};
 
 /// The only protocol version there is.
@@ -147,6 +147,8 @@ pub enum Op {
         /// What to add.
         by: i64,
     },
+    /// Several keys at once; see [`kv::Txn`].
+    Txn(Txn),
     /// The node's own view of itself; answered at once, by any node.
     Status,
     /// Changes who the members are.
@@ -227,6 +229,12 @@ pub struct Done {
     /// Incr: the value now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<i64>,
+    /// Txn: whether everything compared was as expected, so that `then` was done and not `else`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<bool>,
+    /// Txn: what each operation did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results: Option<Vec<TxnResult>>,
     /// Transfer: who has taken over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<u64>,
@@ -568,6 +576,7 @@ impl Op {
             Op::Cas { key, expect, value } => kv::Op::Cas { key, expect, value },
             Op::Append { key, value } => kv::Op::Append { key, value },
             Op::Incr { key, by } => kv::Op::Incr { key, by },
+            Op::Txn(txn) => kv::Op::Txn(txn),
             Op::Get { .. } | Op::Status | Op::Member(_) | Op::Transfer { .. } | Op::Snapshot => {
                 return None;
             }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use raft_core::kv::{Command, RequestId};
+use raft_core::kv::{self, Command, RequestId};
 use raft_core::membership::{Address, Change, MEMBERS_MAX};
 use raft_core::types::NodeId;
 use serde::Deserialize;
@@ -238,17 +238,34 @@ fn check(request: api::Request) -> Result<RequestKind, Complaint> {
             return Ok(RequestKind::Transfer { to });
         }
         Op::Snapshot => return Ok(RequestKind::Snapshot),
-        write => write.into_write().expect("all else is a write"),
+        write @ (Op::Put { .. }
+        | Op::Delete { .. }
+        | Op::Cas { .. }
+        | Op::Append { .. }
+        | Op::Incr { .. }
+        | Op::Txn(_)) => write.into_write().expect("these are the writes"),
     };
+    check_txn(&op)?;
     let Some(request) = request else {
         let message = "a write needs a request id such as \"request\":\"CLIENT:1\", so that it can be retried safely";
         return Err(Complaint::bad_request(message));
     };
     let request: RequestId = request
         .parse()
-        .map_err(|error: raft_core::kv::BadRequestId| Complaint::bad_request(error.to_string()))?;
+        .map_err(|error: kv::BadRequestId| Complaint::bad_request(error.to_string()))?;
     check_count("ack", ack)?;
     Ok(RequestKind::Write(Command { request, ack, op }))
+}
+
+/// A transaction is held to what the log is.
+fn check_txn(op: &kv::Op) -> Result<(), Complaint> {
+    let kv::Op::Txn(_) = op else { return Ok(()) };
+    codec::check_op(op).map_err(|error| {
+        let is_large =
+            matches!(error, codec::Error::TxnBytes { .. } | codec::Error::Key { bytes: 1.. });
+        let code = if is_large { Code::TooLarge } else { Code::BadRequest };
+        Complaint::new(code, error.to_string())
+    })
 }
 
 /// The log's numbers end somewhere: an entry with a higher one could be written, but not read back.
@@ -309,7 +326,9 @@ fn check_sizes(op: &Op) -> Result<(), Complaint> {
         Op::Get { key, .. } | Op::Delete { key } | Op::Incr { key, .. } => (key, None, None),
         Op::Put { key, value } | Op::Append { key, value } => (key, Some(value), None),
         Op::Cas { key, expect, value } => (key, Some(value), expect.as_ref()),
-        Op::Status | Op::Member(_) | Op::Transfer { .. } | Op::Snapshot => return Ok(()),
+        Op::Txn(_) | Op::Status | Op::Member(_) | Op::Transfer { .. } | Op::Snapshot => {
+            return Ok(());
+        }
     };
     if key.is_empty() {
         return Err(Complaint::bad_request("the key is empty"));
@@ -399,6 +418,25 @@ mod tests {
     }
 
     #[test]
+    fn transaction_is_taken_apart_and_its_faults_are_named() {
+        let txn = |json: &str| format!(r#"{{"tag":4,"request":"c:1","op":{{"txn":{json}}}}}"#);
+        let good = txn(
+            r#"{"compare":[{"key":"x","expect":"1"}],"then":[{"put":{"key":"y","value":"2"}}],"else":[{"get":{"key":"x"}}]}"#,
+        );
+        let RequestKind::Write(command) = parse(good.as_bytes()).kind else { panic!("{good}") };
+        assert_eq!(command.op.keys().len(), 2);
+        let bad = Code::BadRequest;
+        check(&txn(r#"{"then":[{"dance":{"key":"y"}}]}"#), 4, bad, "unknown variant `dance`");
+        check(&txn(r#"{"then":[{"get":{"key":""}}]}"#), 4, bad, "key has 0 bytes");
+        let get = r#"{"get":{"key":"x"}}"#;
+        let many = vec![get; kv::Txn::OPS_MAX + 1].join(",");
+        check(&txn(&format!(r#"{{"then":[{many}]}}"#)), 4, bad, "operations");
+        let long = "v".repeat(1 << 20);
+        let large = format!(r#"{{"then":[{{"put":{{"key":"x","value":"{long}"}}}}]}}"#);
+        check(&txn(&large), 4, Code::TooLarge, "bytes");
+    }
+
+    #[test]
     fn change_of_membership_is_taken_apart_and_its_faults_are_named() {
         let change = |json: &str| format!(r#"{{"tag":4,"op":{{"member":{json}}}}}"#);
         let add = |peer: &str, incarnation: u64| {
@@ -406,9 +444,10 @@ mod tests {
                 r#"{{"add":{{"id":4,"peer":"{peer}","client":"127.0.0.1:7204","incarnation":{incarnation}}}}}"#
             ))
         };
-        let parsed = |json: &str| match parse(change(json).as_bytes()).kind {
-            RequestKind::Change(change) => change,
-            other => panic!("{other:?}"),
+        let parsed = |json: &str| {
+            let request = parse(change(json).as_bytes());
+            let RequestKind::Change(change) = request.kind else { panic!("{request:?}") };
+            change
         };
         assert_eq!(parsed(r#"{"promote":4}"#), Change::Promote { id: 4 });
         assert_eq!(parsed(r#"{"remove":1}"#), Change::Remove { id: 1 });

@@ -26,12 +26,7 @@ pub(super) fn response(
     let refused = |code, message: &str| Response::refusal(tag, Error::new(code, message));
     match outcome {
         Outcome::Written(Written { index, result: Ok(output) }) => {
-            let (length, number) = match output {
-                Output::Done => (None, None),
-                Output::Length(length) => (Some(length), None),
-                Output::Number(number) => (None, Some(number)),
-            };
-            Response::done(tag, Done { index: Some(index), length, number, ..Done::default() })
+            Response::done(tag, Done { index: Some(index), ..done(output) })
         }
         Outcome::Written(Written { index, result: Err(refusal) }) => {
             Response::refusal(tag, Error { index: Some(index), ..refusal_error(refusal) })
@@ -76,6 +71,17 @@ pub(super) fn response(
             Code::SnapshotFailed,
             "the snapshot could not be written; the node's log says why (is its disk full?)",
         ),
+    }
+}
+
+fn done(output: Output) -> Done {
+    match output {
+        Output::Done => Done::default(),
+        Output::Length(length) => Done { length: Some(length), ..Done::default() },
+        Output::Number(number) => Done { number: Some(number), ..Done::default() },
+        Output::Txn { succeeded, results } => {
+            Done { succeeded: Some(succeeded), results: Some(results), ..Done::default() }
+        }
     }
 }
 
@@ -193,16 +199,26 @@ fn refusal_error(refusal: Refusal) -> Error {
 mod tests {
     use std::path::Path;
 
+    use raft_core::membership::{Address, Change, Configuration};
+
     use super::*;
+    use crate::api::TxnResult;
+    use crate::config::Cluster;
     use crate::net::encode_line;
 
     /// The answer's line.
     fn line(outcome: Outcome) -> String {
         let text = "cluster = \"demo\"\n[[node]]\nid = 3\npeer = \"127.0.0.1:7103\"\nclient = \"127.0.0.1:7203\"";
         let cluster = Cluster::parse(Path::new("c.toml"), text).unwrap();
+        let address = |text: &str| Address { peer: text.to_owned(), client: text.to_owned() };
+        let add = |id, text| Change::AddLearner { id, address: address(text), incarnation: 1 };
+        let config = Configuration::founding([1].into());
+        let config = config.after(&add(3, "127.0.0.1:1")).unwrap();
+        let config = config.after(&add(4, "127.0.0.1:7204")).unwrap();
         let standpoint = Standpoint { node: 2, role: Role::Follower, term: 5 };
+        let addresses = Addresses { cluster: &cluster, config: &config };
         let mut line = Vec::new();
-        encode_line(&response(1, outcome, standpoint, &cluster), &mut line);
+        encode_line(&response(1, outcome, standpoint, addresses), &mut line);
         String::from_utf8(line).unwrap()
     }
 
@@ -219,6 +235,11 @@ mod tests {
         check(written(Ok(Output::Done)), r#"{"tag":1,"ok":{"index":9}}"#);
         check(written(Ok(Output::Length(4))), r#"{"tag":1,"ok":{"index":9,"length":4}}"#);
         check(written(Ok(Output::Number(-4))), r#"{"tag":1,"ok":{"index":9,"number":-4}}"#);
+        let results = vec![TxnResult::Value(None), TxnResult::Done];
+        check(
+            written(Ok(Output::Txn { succeeded: false, results })),
+            r#"{"tag":1,"ok":{"index":9,"succeeded":false,"results":[{"value":null},"done"]}}"#,
+        );
     }
 
     #[test]
@@ -245,5 +266,18 @@ mod tests {
         let hint = line(Outcome::NotLeader { leader: Some(3) });
         assert!(hint.contains(r#""leader":3,"leader_client":"127.0.0.1:7203""#), "{hint}");
         assert!(!line(Outcome::NotLeader { leader: None }).contains("leader_client"));
+        // The cluster file does not name it.
+        let hint = line(Outcome::Transferring { to: 4 });
+        assert!(hint.contains(r#""leader":4,"leader_client":"127.0.0.1:7204""#), "{hint}");
+    }
+
+    #[test]
+    fn operators_are_answered_with_index_leader_or_what_is_missing() {
+        check(Outcome::Changed { index: 9 }, r#"{"tag":1,"ok":{"index":9}}"#);
+        check(Outcome::SnapshotTaken { index: 9 }, r#"{"tag":1,"ok":{"index":9}}"#);
+        check(Outcome::Transferred { to: 4 }, r#"{"tag":1,"ok":{"leader":4}}"#);
+        let behind = line(Outcome::ChangeRefused(ChangeRefusal::NotCaughtUp { id: 4, behind: 7 }));
+        assert!(behind.contains(r#""code":"not_caught_up""#), "{behind}");
+        assert!(behind.contains("node 4") && behind.contains(r#""behind":7"#), "{behind}");
     }
 }

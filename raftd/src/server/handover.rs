@@ -63,11 +63,11 @@ impl Server {
     /// What became of this node's own wish to hand over.
     pub(super) fn on_own_handover(&mut self, outcome: &Outcome) {
         let Some(leaving) = &mut self.leaving else { return };
-        match outcome {
-            // Another one was asked for before: that will do as well.
-            Outcome::Transferred { .. } | Outcome::TransferFailed(TransferFailure::Busy) => {}
-            // It leads on, or did not lead.
-            _ => leaving.is_free = true,
-        }
+        // If another one was asked for before, that will do as well. Otherwise it leads on, or did not lead.
+        let goes_well = matches!(
+            outcome,
+            Outcome::Transferred { .. } | Outcome::TransferFailed(TransferFailure::Busy)
+        );
+        leaving.is_free |= !goes_well;
     }
 }

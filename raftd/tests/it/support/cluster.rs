@@ -166,11 +166,12 @@ impl Cluster {
 
     /// Has the leader do something for operators; tries again as long as it says that this may help. What it did.
     pub(crate) fn operate(&self, op: &Value) -> Value {
-        const PASSING: [&str; 7] = [
+        const PASSING: [&str; 8] = [
             "not_leader",
             "not_ready",
             "change_pending",
             "not_caught_up",
+            "no_quorum",
             "transferring",
             "leadership_lost",
             "transfer_timed_out",
