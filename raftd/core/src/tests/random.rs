@@ -26,7 +26,7 @@ use crate::node::{Compaction, Input, Node, Options, View};
 use crate::types::{Index, NodeId, Time};
 
 /// Seeds when nothing else is asked for: about ten seconds.
-const SEEDS: u64 = if cfg!(debug_assertions) { 1_500 } else { 20_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 1_000 } else { 20_000 };
 
 const KEYS: [&str; 2] = ["x", "y"];
 
