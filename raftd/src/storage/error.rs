@@ -60,7 +60,7 @@ pub enum Error {
         known: u32,
     },
     /// Intact by its checksum, and yet not what this version writes.
-    #[error("{file}, line {line}: intact, but not understood; start the version that wrote it: {source}", file = file.display())]
+    #[error("{file}, line {line}: intact, but not understood: {source}; start the version that wrote it, or find out where the file comes from", file = file.display())]
     NotUnderstood {
         /// The file.
         file: PathBuf,
@@ -135,10 +135,7 @@ impl Error {
     pub(super) fn line(file: &Path, line: u64, fault: Fault) -> Error {
         let file = file.to_owned();
         match fault {
-            Fault::Unreadable(source) if !source.is_incomplete() => {
-                Error::NotUnderstood { file, line, source }
-            }
-            Fault::Snapshot(source) if is_other_version(&source) => {
+            Fault::Unreadable(source) | Fault::Snapshot(source) if !source.is_incomplete() => {
                 Error::NotUnderstood { file, line, source }
             }
             fault @ (Fault::Unreadable(_)
@@ -165,11 +162,6 @@ impl Error {
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Error::DiskFull { .. })
     }
-}
-
-/// Whether a snapshot's line is one that another version may have written: its own checksum is right.
-fn is_other_version(error: &codec::Error) -> bool {
-    matches!(error, codec::Error::Json(_))
 }
 
 /// What is damaged, and how. All kinds there are: everything else that keeps a node from starting is an [`Error`] of

@@ -118,21 +118,25 @@ fn segment_that_goes_back_behind_its_first_line_is_no_beginning() {
     write(&mut log, vec![hard_state(1, None)]); // Segment 2.
     write(&mut log, vec![put(1, 1, "a"), put(2, 1, "a")]); // 3
     write(&mut log, vec![put(3, 1, "void"), put(4, 1, "void")]); // 4
-    write(&mut log, vec![hard_state(2, None), Record::Truncate { from: 3 }, put(3, 2, "b")]); // 5
-    write(&mut log, vec![put(4, 2, "b"), put(5, 2, "b")]); // 6
-    saver.save(&snapshot(id(5, 2), 40)).unwrap();
-    let path = dir.path().to_owned();
+    let entries = (3..=6).map(|index| put(index, 2, "b"));
+    let records = [hard_state(2, None), Record::Truncate { from: 3 }];
+    write(&mut log, records.into_iter().chain(entries).collect()); // 5
+    saver.save(&snapshot(id(6, 2), 40)).unwrap();
     // At 5 it would begin after entry 4, in the midst of what is void.
-    log.purge(3).unwrap();
-    assert_eq!(segments(&path), [4, 5, 6]);
+    log.purge(6).unwrap();
+    let path = dir.path().to_owned();
+    assert_eq!(segments(&path), [4, 5]);
     drop((log, saver));
     let found = recovered(&path);
-    assert_eq!((found.base, found.last()), (id(2, 1), id(5, 2)));
+    assert_eq!((found.base, found.last()), (id(2, 1), id(6, 2)));
     let mut log = open_with(&path, options).unwrap().log;
-    log.purge(4).unwrap();
+    log.purge(6).unwrap();
+    write(&mut log, vec![put(7, 2, "c")]); // 6
+    assert_eq!(segments(&path), [4, 5, 6]);
+    log.purge(7).unwrap();
     assert_eq!(segments(&path), [6]);
     drop(log);
-    assert_eq!(recovered(&path).base, id(3, 2));
+    assert_eq!(recovered(&path).base, id(6, 2));
 }
 
 #[test]

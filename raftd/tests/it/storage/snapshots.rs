@@ -255,3 +255,24 @@ fn save_that_fails_leaves_everything_as_it_was() {
     fs::remove_dir(&in_the_way).unwrap();
     saver.save(&snapshot(id(5, 1), 40)).unwrap();
 }
+
+/// Neither damage nor a reason to move anything away: an older program was started on a newer one's files.
+#[test]
+fn snapshot_of_another_version_is_refused_even_with_peers() {
+    let dir = scratch();
+    let open = || storage::open_with(dir.path(), &identity(), &with_peers(), PLAIN);
+    open().unwrap().saver.save(&snapshot(id(5, 1), 40)).unwrap();
+    let path = snapshot_path(dir.path(), id(5, 1));
+    let whole = fs::read_to_string(&path).unwrap();
+    for (old, new) in [("{\"format\":1,", "{\"format\":2,"), ("{\"format\":1,", "{\"news\":0,")] {
+        let (first, rest) = whole.split_once('\n').unwrap();
+        let object = first[9..].replace(old, new);
+        let line = format!("{:08x} {object}\n", crc32c::crc32c(object.as_bytes()));
+        fs::write(&path, line + rest).unwrap();
+        let before = contents(dir.path());
+        let refused = open().unwrap_err().to_string();
+        assert!(refused.contains("intact, but not understood: "), "{refused}");
+        assert!(refused.contains("; start the version that wrote it"), "{refused}");
+        assert_eq!(contents(dir.path()), before);
+    }
+}
