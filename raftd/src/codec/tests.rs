@@ -3,11 +3,14 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::effects::Record;
-use raft_core::kv::{Command, Op, RequestId};
+use raft_core::kv::{Command, Compare, Op, RequestId, Txn, TxnOp};
+use raft_core::membership::{Address, Change, Configuration};
 use raft_core::message::{Envelope, Message, ReadQuestion, Stand};
 use raft_core::types::{Entry, EntryId, Payload};
 
 use super::*;
+
+mod snapshot;
 
 fn entry(index: u64, term: u64, payload: Payload) -> Arc<Entry> {
     Entry::new(EntryId { term, index }, payload)
@@ -17,6 +20,32 @@ fn put(key: &str, value: &str) -> Payload {
     let request = RequestId { client: "c3@12".into(), seq: 17 };
     let op = Op::Put { key: key.into(), value: value.into() };
     Payload::Command(Command { request, ack: 12, op })
+}
+
+fn founding(ids: &[NodeId]) -> Configuration {
+    Configuration::founding(ids.iter().copied().collect())
+}
+
+/// One part of every kind.
+fn txn() -> Payload {
+    let compare = |key: &str, expect: Option<&str>| Compare {
+        key: key.into(),
+        expect: expect.map(Into::into),
+    };
+    let txn = Txn {
+        compare: vec![compare("x", Some("1")), compare("y", None)],
+        then: vec![
+            TxnOp::Put { key: "x".into(), value: "2".into() },
+            TxnOp::Incr { key: "n".into(), by: -1 },
+        ],
+        otherwise: vec![
+            TxnOp::Get { key: "x".into() },
+            TxnOp::Delete { key: "x".into() },
+            TxnOp::Append { key: "l".into(), value: "a".into() },
+        ],
+    };
+    let request = RequestId { client: "c3@12".into(), seq: 18 };
+    Payload::Command(Command { request, ack: 0, op: Op::Txn(txn) })
 }
 
 fn record_line(record: &Record) -> String {
@@ -48,6 +77,14 @@ fn records_are_written_in_the_documented_shape() {
         (
             Record::Entry(entry(17, 3, put("x", "v"))),
             r#"{"index":17,"term":3,"request":"c3@12:17","ack":12,"op":{"put":{"key":"x","value":"v"}}}"#,
+        ),
+        (
+            Record::Entry(entry(18, 3, Payload::Configuration(Arc::new(founding(&[1, 2]))))),
+            r#"{"index":18,"term":3,"config":{"voters":[1,2]}}"#,
+        ),
+        (
+            Record::Entry(entry(19, 3, txn())),
+            r#"{"index":19,"term":3,"request":"c3@12:18","op":{"txn":{"compare":[{"key":"x","expect":"1"},{"key":"y","expect":null}],"then":[{"put":{"key":"x","value":"2"}},{"incr":{"key":"n","by":-1}}],"else":[{"get":{"key":"x"}},{"delete":{"key":"x"}},{"append":{"key":"l","value":"a"}}]}}}"#,
         ),
         (Record::Entry(entry(1, 1, Payload::Noop)), r#"{"index":1,"term":1,"noop":true}"#),
         (Record::HardState { term: 3, vote: Some(2) }, r#"{"hard_state":{"term":3,"vote":2}}"#),
@@ -272,6 +309,75 @@ fn entry_with_too_long_a_value_is_refused() {
 }
 
 #[test]
+fn transactions_beyond_their_bounds_are_refused() {
+    let ops = |count| vec![TxnOp::Get { key: "x".into() }; count];
+    let put = |key: &str, bytes| TxnOp::Put { key: key.into(), value: "v".repeat(bytes) };
+    let compare = |count| vec![Compare { key: "x".into(), expect: None }; count];
+    let max = crate::api::VALUE_BYTES_MAX;
+    let check = |txn| check_op(&Op::Txn(txn)).map_err(|error| error.to_string());
+    let none = Txn::default;
+    let full = Txn { compare: compare(64), then: ops(64), otherwise: ops(64) };
+    assert_eq!(check(full), Ok(()));
+    assert_eq!(check(Txn { then: vec![put("x", max - 1)], ..none() }), Ok(()));
+    let cases = [
+        (Txn { compare: compare(65), ..none() }, "65 comparisons; 64 is the most"),
+        (Txn { then: ops(65), ..none() }, "65 operations in \"then\"; 64"),
+        (Txn { otherwise: ops(65), ..none() }, "65 operations in \"else\"; 64"),
+        (Txn { then: vec![put("x", max)], ..none() }, "have 1048577 bytes; 1048576"),
+        (
+            Txn { then: vec![put("x", max / 2)], otherwise: vec![put("x", max / 2)], ..none() },
+            "have 1048578 bytes",
+        ),
+        (Txn { otherwise: vec![put("", 1)], ..none() }, "the key has 0 bytes"),
+        (
+            Txn { compare: vec![Compare { key: "k".repeat(1025), expect: None }], ..none() },
+            "the key has 1025 bytes",
+        ),
+    ];
+    for (txn, expected) in cases {
+        let request = RequestId { client: "c".into(), seq: 1 };
+        let command = Command { request, ack: 0, op: Op::Txn(txn.clone()) };
+        let stored = entry(1, 1, Payload::Command(command));
+        for refused in
+            [check(txn), decode_entry(entry_json(&stored)).map(|_| ()).map_err(|e| e.to_string())]
+        {
+            let found = refused.unwrap_err();
+            assert!(found.contains(expected), "{found:?} does not say {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn configurations_of_nobody_or_with_impossible_members_are_refused() {
+    let refused = |config: &str| {
+        let text = format!(r#"{{"index":1,"term":1,"config":{config}}}"#);
+        decode_entry(&text).unwrap_err().to_string()
+    };
+    let address = |bytes| {
+        let peer = "h".repeat(bytes);
+        refused(&format!(
+            r#"{{"voters":[1],"members":{{"1":{{"address":{{"peer":"{peer}","client":"h:1"}}}}}}}}"#
+        ))
+    };
+    let cases = [
+        (refused(r#"{"voters":[]}"#), "the configuration has no voters"),
+        (refused(r#"{"voters":[0]}"#), "node ids start at 1"),
+        (refused(r#"{"voters":[1],"learners":[1]}"#), "both a voter and a learner"),
+        (refused(r#"{"voters":[9007199254740993]}"#), "9007199254740993 is over 2^53"),
+        (
+            refused(r#"{"voters":[1],"members":{"1":{"incarnation":9007199254740993}}}"#),
+            "member 1: 9007199254740993 is over 2^53",
+        ),
+        (address(260), "member 1: an address has 260 bytes; 259 is the most"),
+        (refused(r#"{"voters":[1]},"noop":true"#), "must have exactly one of"),
+        (refused(r#"{"voters":[1]},"ack":1"#), "must have exactly one of"),
+    ];
+    for (found, expected) in cases {
+        assert!(found.contains(expected), "{found:?} does not say {expected:?}");
+    }
+}
+
+#[test]
 fn frame_over_the_limit_is_refused_unread() {
     let line = vec![b'x'; FRAME_BYTES_MAX + 1];
     assert!(matches!(decode_frame(&line), Err(Error::TooLong { .. })));
@@ -339,7 +445,46 @@ fn any_op() -> impl Strategy<Value = Op> {
         }),
         (key(), value()).prop_map(|(key, value)| Op::Append { key, value }),
         (key(), any::<i64>()).prop_map(|(key, by)| Op::Incr { key, by }),
+        any_txn().prop_map(Op::Txn),
     ]
+}
+
+fn any_txn() -> impl Strategy<Value = Txn> {
+    let key = || ".{1,20}";
+    let compare =
+        (key(), any::<Option<String>>()).prop_map(|(key, expect)| Compare { key, expect });
+    let op = || {
+        prop_oneof![
+            key().prop_map(|key| TxnOp::Get { key }),
+            (key(), any::<String>()).prop_map(|(key, value)| TxnOp::Put { key, value }),
+            key().prop_map(|key| TxnOp::Delete { key }),
+            (key(), any::<String>()).prop_map(|(key, value)| TxnOp::Append { key, value }),
+            (key(), any::<i64>()).prop_map(|(key, by)| TxnOp::Incr { key, by }),
+        ]
+    };
+    (vec(compare, 0..3), vec(op(), 0..4), vec(op(), 0..4))
+        .prop_map(|(compare, then, otherwise)| Txn { compare, then, otherwise })
+}
+
+fn any_configuration() -> impl Strategy<Value = Configuration> {
+    let voters = proptest::collection::btree_set(1..20_u64, 1..6);
+    let learner = (20..COUNT_MAX, ".{0,20}", ".{0,20}", any_count());
+    (voters, vec(learner, 0..4), any::<bool>(), any_count()).prop_map(
+        |(voters, learners, is_joint, lost)| {
+            let first = *voters.first().unwrap();
+            let mut config = Configuration::founding(voters);
+            for (id, peer, client, incarnation) in learners {
+                let address = Address { peer, client };
+                let change = Change::AddLearner { id, address, incarnation };
+                config = config.after(&change).unwrap_or(config);
+            }
+            config = config.after_loss(first, lost).unwrap_or(config);
+            if is_joint {
+                config = config.after(&Change::Set { voters: [first].into() }).unwrap();
+            }
+            config
+        },
+    )
 }
 
 fn any_payload() -> impl Strategy<Value = Payload> {
@@ -348,7 +493,8 @@ fn any_payload() -> impl Strategy<Value = Payload> {
             Payload::Command(Command { request: RequestId { client, seq }, ack, op })
         },
     );
-    prop_oneof![1 => Just(Payload::Noop), 4 => command]
+    let config = any_configuration().prop_map(|config| Payload::Configuration(Arc::new(config)));
+    prop_oneof![1 => Just(Payload::Noop), 4 => command, 1 => config]
 }
 
 prop_compose! {
