@@ -528,7 +528,11 @@ impl Server {
                 tracing::info!(event = "snapshot_installed", node, index, term, bytes);
             }
             effects::Event::Readmitted { incarnation } => {
-                self.standing.readmitted().map_err(Error::Storage)?;
+                match self.standing.readmitted() {
+                    // Then the cluster has to take note again after a restart; nothing worse.
+                    Err(error) if error.is_disk_full() => tracing::warn!(%error),
+                    result => result.map_err(Error::Storage)?,
+                }
                 tracing::info!(
                     event = "readmitted",
                     node,

@@ -57,12 +57,36 @@ impl Server {
     /// before any of its messages is read.
     pub(super) fn on_peer_opened(&mut self, peer: Peer) -> Result<(), Error> {
         if let Err(complaint) = self.check_peer(&peer) {
-            Task::spawn(net::refuse_peer(peer, complaint, self.events.clone())).detach();
+            self.refuse(peer, complaint);
             return Ok(());
         }
         let from = peer.hello.from;
         let is_member = self.config.member(from).is_some() || self.cluster.member(from).is_some();
-        match self.standing.hear(&peer.hello, is_member).map_err(Error::Storage)? {
+        match self.standing.hear(&peer.hello, is_member) {
+            Err(error) if error.is_disk_full() => {
+                let message = format!("who is who cannot be noted now: {error}");
+                self.refuse(peer, Complaint::new(Code::DiskFull, message));
+                return Ok(());
+            }
+            Err(error) => return Err(Error::Storage(error)),
+            Ok(news) => self.on_news(news),
+        }
+        let id = self.next_connection();
+        let reached_at = peer.reached_at;
+        let reader = net::read_peer(peer, id, self.standpoint.node, self.events.clone());
+        self.heard.insert(from, Heard { id, reached_at, _reader: Task::spawn(reader) });
+        self.attend_links();
+        self.links.on_sign_of_life(from);
+        Ok(())
+    }
+
+    fn refuse(&self, peer: Peer, complaint: Complaint) {
+        Task::spawn(net::refuse_peer(peer, complaint, self.events.clone())).detach();
+    }
+
+    /// This node has learnt what its data directory is worth.
+    fn on_news(&mut self, news: News) {
+        match news {
             News::None => {}
             News::Founded => {
                 tracing::info!(
@@ -84,13 +108,6 @@ impl Server {
                 self.begin(Standing::Lost { incarnation });
             }
         }
-        let id = self.next_connection();
-        let reached_at = peer.reached_at;
-        let reader = net::read_peer(peer, id, self.standpoint.node, self.events.clone());
-        self.heard.insert(from, Heard { id, reached_at, _reader: Task::spawn(reader) });
-        self.attend_links();
-        self.links.on_sign_of_life(from);
-        Ok(())
     }
 
     /// Whether to hear this node at all.

@@ -509,6 +509,37 @@ fn full_disk_refuses_writes_serves_reads_and_loses_nothing() {
 }
 
 #[test]
+fn leader_whose_disk_is_full_hands_over_to_one_with_room() {
+    let mut cluster = Cluster::new(3);
+    let Some(disk) = SmallDisk::start(&cluster) else { return };
+    cluster.start_node(2);
+    cluster.start_node(3);
+    cluster.put_at(vec![1, 2, 3], "a:1", "x", "1");
+    wait_for("node 1 to lead", || {
+        let status = Client::open(disk.client).unwrap().status().unwrap();
+        if status["role"] == "leader" {
+            return Ok(());
+        }
+        let to_1 = json!({"transfer": {"to": 1}});
+        let asked = [2, 3].map(|id| cluster.client(id).call(None, &to_1).unwrap());
+        Err(format!("{asked:?}"))
+    });
+    let value = "v".repeat(50_000);
+    let mut number = 1;
+    wait_for("the full disk to be noticed", || {
+        number += 1;
+        let mut client = Client::open(disk.client).unwrap();
+        client.put(&format!("a:{number}"), "x", &value).unwrap();
+        let status = client.status().unwrap();
+        if status["disk_full"] == true { Ok(()) } else { Err(status.to_string()) }
+    });
+    disk.node.event("transfer_started", |_| true);
+    assert!([2, 3].contains(&cluster.leader()));
+    cluster.put_at(vec![2, 3], "b:1", "y", "1");
+    assert_eq!(cluster.get("y").as_deref(), Some("1"));
+}
+
+#[test]
 fn failed_write_stops_the_node_unanswered_with_exit_code_1() {
     let mut cluster = Cluster::new(1);
     // With the signal ignored, a file that has grown to the limit gives an error, as a broken disk would.

@@ -61,6 +61,23 @@ fn joiner_catches_up_by_a_snapshot_and_gets_a_vote() {
 }
 
 #[test]
+fn joiner_that_nobody_has_added_yet_is_no_hindrance() {
+    let mut cluster = Cluster::new(3);
+    cluster.prepare_joiner(4);
+    cluster.start_node(4);
+    cluster.node(4).event("lost", |_| true);
+    for id in [1, 2, 3] {
+        cluster.start_node(id);
+    }
+    cluster.put_at(vec![1, 2, 3], "a:1", "x", "1");
+    for id in [1, 2, 3] {
+        cluster.wait_status(id, "full standing", |status| status["standing"] == "full");
+    }
+    let status = cluster.status(4);
+    assert_eq!((&status["standing"], &status["term"]), (&json!("lost"), &json!(0)), "{status}");
+}
+
+#[test]
 fn all_members_are_replaced_by_others_at_once() {
     let mut cluster = Cluster::start(3);
     cluster.put("a:1", "x", "1");
