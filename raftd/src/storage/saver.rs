@@ -9,15 +9,11 @@ use raft_core::snapshot::Snapshot;
 
 use super::Error;
 use super::directory::{Directory, Lock, remove_unneeded};
-use super::snapshot_files::{self, SnapshotFile};
+use super::snapshot_files::{self, SYNC_BYTES, SnapshotFile};
 use crate::codec;
 
 /// Written with one call.
 const WRITE_BYTES: usize = 256 << 10;
-
-/// Made durable at a time. If all of a large file went to the disk at its end, the log's writes would have to wait for
-/// all of it.
-const SYNC_BYTES: usize = 4 << 20;
 
 /// Saves snapshots; for a thread of its own.
 #[derive(Debug)]

@@ -13,6 +13,10 @@ use crate::codec::SnapshotDecoder;
 
 const SUFFIX: &str = ".snap";
 
+/// Made durable at a time while a file is written. If all of a large one went to the disk at its end, the log's writes
+/// would have to wait for all of it.
+pub(super) const SYNC_BYTES: usize = 4 << 20;
+
 /// A snapshot by name. Ordered by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SnapshotFile {

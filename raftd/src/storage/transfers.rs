@@ -11,7 +11,7 @@ use raft_core::snapshot::Saved;
 use raft_core::types::EntryId;
 
 use super::directory::{Directory, Lock, remove_unneeded};
-use super::snapshot_files::{self, Reading, SnapshotFile};
+use super::snapshot_files::{self, Reading, SYNC_BYTES, SnapshotFile};
 use super::{Damage, Error, Fault};
 use crate::codec::SNAPSHOT_LINE_BYTES_MAX;
 
@@ -50,6 +50,8 @@ struct Incoming {
     file: File,
     /// The next byte that is due.
     next: u64,
+    /// Bytes written and not made durable.
+    unsynced: usize,
     /// The beginning of a line whose end has not come.
     partial: Vec<u8>,
     reading: Reading,
@@ -181,13 +183,19 @@ impl Incoming {
         let path = target.unfinished("part");
         let file = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
         let reading = Reading::new(target.clone(), &directory.identity().cluster);
-        Ok(Incoming { target, path, file, next: 0, partial: Vec::new(), reading })
+        let partial = Vec::new();
+        Ok(Incoming { target, path, file, next: 0, unsynced: 0, partial, reading })
     }
 
     fn take(&mut self, data: &str) -> Result<(), Error> {
         let data = data.as_bytes();
         self.file.write_all(data).map_err(|e| Error::io("write", &self.path, e))?;
         self.next += u64::try_from(data.len()).expect("lengths fit 64 bits");
+        self.unsynced += data.len();
+        if self.unsynced >= SYNC_BYTES {
+            self.file.sync_data().map_err(|e| Error::sync(&self.path, e))?;
+            self.unsynced = 0;
+        }
         for part in data.split_inclusive(|&b| b == b'\n') {
             self.partial.extend_from_slice(part);
             // A line that does not end is refused before it fills the memory.

@@ -130,7 +130,7 @@ fn snapshot_that_is_not_valid_gets_no_name() {
         change(&mut text);
         piece.data = text.into();
     }
-    let cases: [(&str, Spoil); 6] = [
+    let cases: [(&str, Spoil); 7] = [
         ("a byte", |pieces| {
             let flip = |text: &mut String| {
                 let at = text.find(|c: char| c.is_ascii_digit()).unwrap();
@@ -155,6 +155,9 @@ fn snapshot_that_is_not_valid_gets_no_name() {
         }),
         ("no last line end", |pieces| {
             rewrite(pieces.last_mut().unwrap(), |text| text.truncate(text.len() - 1));
+        }),
+        ("the beginning of more", |pieces| {
+            rewrite(pieces.last_mut().unwrap(), |text| text.push_str("{}"));
         }),
         ("more than the end", |pieces| {
             rewrite(pieces.last_mut().unwrap(), |text| text.push_str("{}\n"));
