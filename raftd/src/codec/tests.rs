@@ -90,6 +90,10 @@ fn records_are_written_in_the_documented_shape() {
         (Record::HardState { term: 3, vote: Some(2) }, r#"{"hard_state":{"term":3,"vote":2}}"#),
         (Record::HardState { term: 4, vote: None }, r#"{"hard_state":{"term":4}}"#),
         (Record::Truncate { from: 17 }, r#"{"truncate":17}"#),
+        (
+            Record::Snapshot { last: EntryId { term: 3, index: 17 } },
+            r#"{"snapshot":{"index":17,"term":3}}"#,
+        ),
     ];
     for (record, json) in cases {
         assert_eq!(
@@ -597,6 +601,8 @@ proptest! {
             (any_count(), proptest::option::of(any_positive()))
                 .prop_map(|(term, vote)| Record::HardState { term, vote }),
             any_positive().prop_map(|from| Record::Truncate { from }),
+        (any_positive(), any_positive())
+            .prop_map(|(term, index)| Record::Snapshot { last: EntryId { term, index } }),
         ]
     ) {
         let line = record_line(&record);
