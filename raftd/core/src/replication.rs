@@ -13,6 +13,9 @@ use crate::progress::{Mode, Progress, Transfer};
 use crate::read_index::Rounds;
 use crate::types::{Entry, EntryId, Index, NodeId, Term, Time};
 
+/// Highest index believed, for the reasons of the highest term.
+const INDEX_MAX: Index = 1 << 52;
+
 /// What only a leader knows.
 #[derive(Debug)]
 pub(crate) struct Leader {
@@ -427,7 +430,8 @@ impl Node {
         }
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
         let end = offset.saturating_add(length);
-        if last.index == 0 || last.term == 0 || last.term > term || end > total && length > 0 {
+        let is_entry = (1..=INDEX_MAX).contains(&last.index) && (1..=term).contains(&last.term);
+        if !is_entry || end > total && length > 0 {
             return self.refuse();
         }
         if !self.on_leader(from, stand) {
