@@ -136,6 +136,10 @@ fn snapshot_with_lines_missing_doubled_or_moved_is_refused() {
         let error = decode_bytes(&lines.concat()).expect_err(what);
         assert!(error.is_incomplete(), "{what}: {error} is no damage");
     };
+    let mut mixed = lines.clone();
+    mixed.swap(2, 3);
+    let found = decode_bytes(&mixed.concat()).unwrap_err().to_string();
+    assert!(found.contains("keys come before sessions"), "{found}");
     for at in 0..lines.len() {
         let mut missing = lines.clone();
         missing.remove(at);
