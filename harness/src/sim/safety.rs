@@ -442,13 +442,18 @@ impl Safety {
             Payload::Noop => {}
             Payload::Configuration(config) => self.configs.push((index, Arc::clone(config))),
             Payload::Command(command) => {
-                let key = command.op.key();
-                let before = self.reference.get(key).map(str::to_owned);
+                let value = |store: &Store, key: &str| store.get(key).map(str::to_owned);
+                let keys = command.op.keys();
+                let before = keys.into_iter().map(|key| (key, value(&self.reference, key)));
+                let mut changed: Vec<_> = before.collect();
                 let written = self.reference.apply(index, command);
-                let value = self.reference.get(key).map(str::to_owned);
-                if before != value {
+                changed.retain(|(key, before)| self.reference.get(key) != before.as_deref());
+                if let Some((_, before)) = changed.first() {
                     self.on_effect(&command.request, &command.op, before.as_deref())?;
-                    self.values.entry(key.to_owned()).or_default().push((index, value));
+                }
+                for (key, _) in changed {
+                    let now = value(&self.reference, key);
+                    self.values.entry(key.to_owned()).or_default().push((index, now));
                 }
                 if !matches!(written.result, Err(Refusal::Expired)) {
                     self.answers.entry(command.request.clone()).or_insert(written);
