@@ -42,6 +42,16 @@ Examples:
   raftctl inspect data/1 --records                  a stopped node's files
   raftctl bench --clients 64 --duration 10s";
 
+const TXN_HELP: &str = r#"If all of "compare" hold, "then" is done, otherwise "else"; either way this
+exits with 0, and the first line of the output says which. Each list may be left
+out. Operations are get, put, delete, append and incr; a comparison without
+"expect" holds if there is no such key.
+
+Example: move 5 from a to b if a is 7, else show a.
+  raftctl txn '{"compare": [{"key": "a", "expect": "7"}],
+    "then": [{"incr": {"key": "a", "by": -5}}, {"incr": {"key": "b", "by": 5}}],
+    "else": [{"get": {"key": "a"}}]}'"#;
+
 const TRANSFER_HELP: &str = "\
 The leader takes no more writes, brings the other one's log up to date, and
 tells it to campaign at once. If that does not work out within an election
@@ -214,6 +224,14 @@ pub(crate) enum Operation {
         /// What to add; may be negative
         #[arg(default_value_t = 1, allow_negative_numbers = true)]
         by: i64,
+    },
+
+    /// Compare several keys, and do one list of operations or the other, all at once
+    #[command(after_help = TXN_HELP)]
+    Txn {
+        /// The transaction, as JSON; - reads it from standard input
+        #[arg(value_name = "JSON")]
+        txn: String,
     },
 }
 

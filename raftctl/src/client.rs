@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use raftd::api::{
-    Code, Consistency, KEY_BYTES_MAX, Op, RequestId, Served, Status, VALUE_BYTES_MAX,
+    Code, Consistency, KEY_BYTES_MAX, Op, RequestId, Served, Status, Txn, TxnResult,
+    VALUE_BYTES_MAX,
 };
 use rand::Rng;
 use rand::distr::Alphanumeric;
@@ -20,6 +21,9 @@ use crate::session::{Session, Ticket};
 
 /// How often a call takes a new session because the one it had was forgotten by the cluster.
 const RENEWALS_MAX: u32 = 3;
+
+/// Most bytes of keys and values in a transaction: what fits a line, whatever characters they are.
+const TXN_BYTES_MAX: usize = 2 * VALUE_BYTES_MAX;
 
 /// Characters of a random client name: 12 of 62, so that no two clients ever share a name by chance.
 const NAME_CHARS: usize = 12;
@@ -58,6 +62,10 @@ pub struct Answer {
     pub length: Option<u64>,
     /// Incr: the value now.
     pub number: Option<i64>,
+    /// Txn: whether everything compared was as expected, so that `then` was done and not `else`.
+    pub succeeded: Option<bool>,
+    /// Txn: what each operation did.
+    pub results: Option<Vec<TxnResult>>,
     /// Transfer: who leads now.
     pub leader: Option<NodeId>,
     /// Reads: the node that served it, what it took itself for, and its term.
@@ -76,6 +84,8 @@ impl Answer {
             value: done.value,
             length: done.length,
             number: done.number,
+            succeeded: done.succeeded,
+            results: done.results,
             leader: done.leader,
             served: done.served,
             status: done.status,
@@ -148,6 +158,11 @@ impl Client {
         self.call(Op::Incr { key: key.into(), by }).await
     }
 
+    /// Compares several keys, and does one list of operations or the other, all at once.
+    pub async fn txn(&self, txn: Txn) -> Result<Answer, Error> {
+        self.call(Op::Txn(txn)).await
+    }
+
     /// The view that a node has of itself: the pinned one, else any.
     pub async fn status(&self) -> Result<Box<Status>, Error> {
         self.call(Op::Status).await.map(|answer| answer.status.unwrap_or_default())
@@ -202,7 +217,8 @@ impl Client {
             | Op::Delete { .. }
             | Op::Cas { .. }
             | Op::Append { .. }
-            | Op::Incr { .. } => {
+            | Op::Incr { .. }
+            | Op::Txn(_) => {
                 let session = self.inner.current_session(deadline).await?;
                 Name::Next(session.reserve().await)
             }
@@ -411,7 +427,8 @@ fn unnamed(op: &Op) -> Task<'_> {
         | Op::Delete { .. }
         | Op::Cas { .. }
         | Op::Append { .. }
-        | Op::Incr { .. } => Task::Read(op),
+        | Op::Incr { .. }
+        | Op::Txn(_) => Task::Read(op),
     }
 }
 
@@ -447,20 +464,49 @@ fn check_op(op: &Op) -> Result<(), ErrorKind> {
         Op::Get { key, .. } | Op::Delete { key } | Op::Incr { key, .. } => (key, [None, None]),
         Op::Put { key, value } | Op::Append { key, value } => (key, [Some(value), None]),
         Op::Cas { key, expect, value } => (key, [expect.as_ref(), Some(value)]),
+        Op::Txn(txn) => return check_txn(txn),
     };
+    values.into_iter().try_for_each(|value| check_texts(key, value.map(String::as_str)))
+}
+
+fn check_txn(txn: &Txn) -> Result<(), ErrorKind> {
+    for (what, len, max) in [
+        ("comparisons", txn.compare.len(), Txn::COMPARES_MAX),
+        ("operations in then", txn.then.len(), Txn::OPS_MAX),
+        ("operations in else", txn.otherwise.len(), Txn::OPS_MAX),
+    ] {
+        if len > max {
+            let what = format!("the transaction has {len} {what}; the most is {max}");
+            return Err(ErrorKind::Invalid { what, code: Code::TooLarge });
+        }
+    }
+    // Each may be as long as it likes, but all together must fit a line.
+    let mut bytes = 0;
+    for (key, value) in txn.texts() {
+        check_texts(key, value)?;
+        bytes += key.len() + value.map_or(0, str::len);
+    }
+    if bytes > TXN_BYTES_MAX {
+        let what = format!(
+            "the transaction holds {bytes} bytes of keys and values; the most is {TXN_BYTES_MAX}"
+        );
+        return Err(ErrorKind::Invalid { what, code: Code::TooLarge });
+    }
+    Ok(())
+}
+
+fn check_texts(key: &str, value: Option<&str>) -> Result<(), ErrorKind> {
     if key.is_empty() {
         let what = "the key is empty; a key has 1 byte or more".to_owned();
         return Err(ErrorKind::Invalid { what, code: Code::BadRequest });
     }
-    let too_large = |what: &str, len: usize, max: usize| {
-        let what = format!("the {what} has {len} bytes; the most is {max}");
-        Err(ErrorKind::Invalid { what, code: Code::TooLarge })
-    };
-    if key.len() > KEY_BYTES_MAX {
-        return too_large("key", key.len(), KEY_BYTES_MAX);
+    let texts = [("key", Some(key), KEY_BYTES_MAX), ("value", value, VALUE_BYTES_MAX)];
+    for (what, text, max) in texts {
+        let len = text.map_or(0, str::len);
+        if len > max {
+            let what = format!("the {what} has {len} bytes; the most is {max}");
+            return Err(ErrorKind::Invalid { what, code: Code::TooLarge });
+        }
     }
-    match values.into_iter().flatten().find(|value| value.len() > VALUE_BYTES_MAX) {
-        Some(value) => too_large("value", value.len(), VALUE_BYTES_MAX),
-        None => Ok(()),
-    }
+    Ok(())
 }

@@ -42,7 +42,8 @@ pub use error::{Error, ErrorKind};
 pub use nodes::{NodeSnapshot, NodeStatus};
 pub use options::{Endpoint, Options};
 pub use raftd::api::{
-    BadRequestId, Code, Consistency, Member, MemberChange, Op, RequestId, Served, Status,
+    BadRequestId, Code, Compare, Consistency, Member, MemberChange, Op, RequestId, Served, Status,
+    Txn, TxnOp, TxnResult,
 };
 
 /// A member's number, at least 1.

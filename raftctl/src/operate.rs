@@ -1,9 +1,11 @@
-//! get, put, del, cas, append, incr.
+//! get, put, del, cas, append, incr, txn.
 
 use std::io::Read;
 
 use anyhow::{Context, bail};
-use raftctl::{Answer, Client, Code, Consistency, Error, ErrorKind, NodeId, Op, RequestId, Served};
+use raftctl::{
+    Answer, Client, Code, Consistency, Error, ErrorKind, NodeId, Op, RequestId, Served, TxnResult,
+};
 use raftd::api::VALUE_BYTES_MAX;
 use serde::Serialize;
 
@@ -30,6 +32,11 @@ struct Report {
     length: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<i64>,
+    /// Txn: whether `then` was done, and not `else`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    succeeded: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<TxnResult>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     served: Option<Served>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +86,9 @@ async fn call(client: &Client, request: Option<RequestId>, op: Op) -> Result<Ans
 impl Operation {
     fn reads_stdin(&self) -> bool {
         match self {
-            Operation::Put { value, .. } | Operation::Append { value, .. } => value == STDIN,
+            Operation::Put { value, .. }
+            | Operation::Append { value, .. }
+            | Operation::Txn { txn: value } => value == STDIN,
             Operation::Get { .. }
             | Operation::Del { .. }
             | Operation::Cas { .. }
@@ -102,6 +111,12 @@ impl Operation {
             Operation::Del { key } => Op::Delete { key },
             Operation::Append { key, value } => Op::Append { key, value: value_of(value)? },
             Operation::Incr { key, by } => Op::Incr { key, by },
+            Operation::Txn { txn } => {
+                let txn = value_of(txn)?;
+                Op::Txn(serde_json::from_str(&txn).context(
+                    "the transaction is not what it should be (raftctl txn --help shows one)",
+                )?)
+            }
             Operation::Cas { key, expect, new, absent } => match (absent, new) {
                 (false, Some(value)) => Op::Cas { key, expect: Some(expect), value },
                 (true, None) => Op::Cas { key, expect: None, value: expect },
@@ -144,6 +159,12 @@ fn done(answer: Answer, output: &Output) -> Exit {
         return Exit::Done;
     }
     let index = answer.index.map(|index| format!("index {index}"));
+    if let Some(succeeded) = answer.succeeded {
+        let done = if succeeded { "then" } else { "else" };
+        output.line(&with_details(done, index, None));
+        answer.results.iter().flatten().for_each(|result| output.line(&result_line(result)));
+        return Exit::Done;
+    }
     match (answer.value, answer.number, answer.length) {
         (Some(value), _, _) => output.line(&value),
         (None, Some(number), _) => output.line(&with_details(&number.to_string(), index, None)),
@@ -153,6 +174,17 @@ fn done(answer: Answer, output: &Output) -> Exit {
         (None, None, None) => output.line(&with_details("ok", index, None)),
     }
     Exit::Done
+}
+
+/// What one operation of a transaction did.
+fn result_line(result: &TxnResult) -> String {
+    match result {
+        TxnResult::Value(Some(value)) => value.clone(),
+        TxnResult::Value(None) | TxnResult::Deleted(false) => "(no such key)".to_owned(),
+        TxnResult::Done | TxnResult::Deleted(true) => "ok".to_owned(),
+        TxnResult::Length(length) => format!("ok (length {length})"),
+        TxnResult::Number(number) => number.to_string(),
+    }
 }
 
 fn with_details(text: &str, index: Option<String>, more: Option<String>) -> String {
@@ -168,6 +200,8 @@ fn report(answer: Answer) -> Report {
         value: answer.value,
         length: answer.length,
         number: answer.number,
+        succeeded: answer.succeeded,
+        results: answer.results,
         served: answer.served,
         ..Report::default()
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
-use raftctl::{Code, Op};
+use raftctl::{Code, Op, TxnOp, TxnResult};
 use raftd::api::{self, Done, Request};
 use serde_json::json;
 
@@ -24,6 +24,14 @@ fn obliged(op: &Op) -> Done {
         }
         Op::Incr { by, .. } => Done { number: Some(*by), ..at(18) },
         Op::Put { .. } | Op::Delete { .. } | Op::Cas { .. } => at(18),
+        Op::Txn(txn) => {
+            let result = |op: &TxnOp| {
+                let is_read = matches!(op, TxnOp::Get { .. });
+                if is_read { TxnResult::Value(None) } else { TxnResult::Number(7) }
+            };
+            let results = Some(txn.then.iter().map(result).collect());
+            Done { succeeded: Some(!txn.compare.is_empty()), results, ..at(18) }
+        }
         Op::Status | Op::Member(_) | Op::Transfer { .. } | Op::Snapshot => Done::default(),
     }
 }
@@ -47,6 +55,13 @@ fn operation_prints_what_came_of_it() {
     check(&["incr", "visits", "-7"], "-7 (index 18)\n");
     check(&["del", "colour"], "ok (index 18)\n");
     check(&["delete", "colour"], "ok (index 18)\n");
+    let then = r#""then":[{"incr":{"key":"n","by":1}},{"get":{"key":"m"}}]"#;
+    let txn = format!(r#"{{"compare":[{{"key":"n","expect":"6"}}],{then}}}"#);
+    check(&["txn", &txn], "then (index 18)\n7\n(no such key)\n");
+    check(&["txn", "{}"], "else (index 18)\n");
+    run(&mut raftctl_at(&[&node], &["txn", "{\"when\":[]}"]))
+        .exits(2)
+        .complains(&["when", "--help"]);
     let ops: Vec<Op> = node.requests().into_iter().map(|request| request.op).collect();
     let (key, value) = ("colour".to_owned(), "green".to_owned());
     let expect = Some("blue".to_owned());

@@ -406,6 +406,7 @@ async fn answers_carry_what_the_node_said() {
             | Op::Delete { .. }
             | Op::Cas { .. }
             | Op::Status
+            | Op::Txn(_)
             | Op::Member(_)
             | Op::Transfer { .. }
             | Op::Snapshot => at(8),

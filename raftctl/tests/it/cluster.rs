@@ -163,6 +163,10 @@ fn three_nodes_serve_every_operation() {
     assert_eq!(cluster.json(&["append", "list", "a\u{1}ü"])["length"], 4);
     assert_eq!(cluster.json(&["incr", "visits", "-3"])["number"], -3);
     cluster.run(&["incr", "colour"]).exits(1).complains(&["integer"]);
+    let txn = r#"{"compare":[{"key":"colour","expect":"green"},{"key":"nothing"}],
+        "then":[{"incr":{"key":"visits","by":5}},{"get":{"key":"list"}}]}"#;
+    cluster.run(&["txn", txn]).exits(0);
+    cluster.run(&["get", "visits"]).exits(0).prints("2\n");
     cluster.run(&["del", "colour"]).exits(0);
     cluster.run(&["del", "colour"]).exits(1);
     let all = cluster.json(&["status"]);
