@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod members;
+mod rest;
 mod smoke;
 mod snapshots;
 mod standing;
