@@ -184,7 +184,15 @@ pub(super) fn sync_dir(path: &Path) -> Result<(), Error> {
 /// Held while a process uses a data directory; the kernel drops it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that is just being started has a copy of the descriptor until it
+        // becomes another program, and the lock lasts as long as the last copy.
+        self.file.unlock().ok();
+    }
 }
 
 impl Lock {
@@ -212,7 +220,7 @@ impl Lock {
         if let Err(error) = noted {
             tracing::debug!(path = %path.display(), %error, "process id not noted");
         }
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
     }
 }
 
