@@ -13,6 +13,9 @@
 //! Requests on one connection are worked on together; answers carry their request's `tag` and come in any order.
 //! Which errors are definite is part of the type: [`Code::is_definite`].
 //!
+//! Several keys change together, or none: `{"txn":{"compare":[{"key":"x","expect":"1"}],"then":[…],"else":[…]}}` is answered
+//! `{"index":1019,"succeeded":true,"results":["done",{"number":10}]}`; see [`Txn`].
+//!
 //! Operators ask for changes on the same port; all but `snapshot` are for the leader, and refused like writes elsewhere:
 //!
 //! ```text

@@ -38,6 +38,30 @@ fn three_nodes_elect_a_leader_and_serve() {
 }
 
 #[test]
+fn transaction_is_all_or_nothing_and_a_retry_gets_the_first_answer() {
+    let cluster = Cluster::start(1);
+    cluster.put("a:1", "x", "1");
+    let mut client = cluster.client(1);
+    let txn = json!({"txn": {
+        "compare": [{"key": "x", "expect": "1"}, {"key": "y"}],
+        "then": [{"put": {"key": "y", "value": "2"}}, {"incr": {"key": "x", "by": 9}}],
+        "else": [{"get": {"key": "x"}}],
+    }});
+    let done = client.call(Some("a:2"), &txn).unwrap();
+    assert_eq!(done["ok"]["succeeded"], true, "{done}");
+    assert_eq!(done["ok"]["results"], json!(["done", {"number": 10}]), "{done}");
+    let again = client.call(Some("a:2"), &txn).unwrap();
+    assert_eq!(again["ok"], done["ok"]);
+    let other = client.call(Some("a:3"), &txn).unwrap();
+    assert_eq!(other["ok"]["succeeded"], false, "{other}");
+    assert_eq!(other["ok"]["results"], json!([{"value": "10"}]), "{other}");
+    let broken = json!({"txn": {"then": [{"put": {"key": "z", "value": "a"}}, {"incr": {"key": "z", "by": 1}}]}});
+    let refused = client.call(Some("a:4"), &broken).unwrap();
+    assert_eq!(refused["error"]["code"], "not_a_number", "{refused}");
+    assert_eq!(cluster.get("z"), None, "nothing of it was done");
+}
+
+#[test]
 fn write_to_a_follower_is_refused_with_the_leader_named() {
     let cluster = Cluster::start(3);
     cluster.put("a:1", "x", "1");
