@@ -323,7 +323,7 @@ impl Plan {
             swarm.storm,
         ];
         let kinds: Vec<usize> = (0..kinds.len()).filter(|&kind| kinds[kind]).collect();
-        for _ in 0..rng.between(3, 20) {
+        for _ in 0..rng.between(3, 30) {
             let Some(kind) = rng.choose(&kinds) else { return };
             let fault = self.draw_fault(rng, kind);
             let when = if rng.chance(600) { Trigger::None } else { rng.pick(&TRIGGERS) };
@@ -344,13 +344,13 @@ impl Plan {
             Shape::Ring,
             Shape::Mesh,
         ];
-        let victim = if rng.chance(400) {
+        let victim = if rng.chance(500) {
             Victim::Leader
         } else {
             Victim::Node(rng.between(1, self.nodes + self.spares))
         };
         let lasts =
-            if rng.chance(500) { rng.between(10, 800) * MS } else { rng.between(500, 5_000) * MS };
+            if rng.chance(500) { rng.between(10, 600) * MS } else { rng.between(300, 4_000) * MS };
         let (shape, draw) = (rng.pick(&SHAPES), rng.next());
         match kind {
             0 if rng.chance(400) => Fault::CrashAll { down: lasts },
@@ -398,7 +398,7 @@ fn storm(rng: &mut Rng) -> Weather {
 
 impl Knobs {
     fn draw(rng: &mut Rng, swarm: Swarm) -> Knobs {
-        let election_min = rng.pick(&[800, 1_000, 1_000]) * MS;
+        let election_min = rng.pick(&[300, 500, 1_000]) * MS;
         let lease = rng.chance(300);
         let drift_permille = match (swarm.clock, lease) {
             (false, _) => 0,
@@ -412,9 +412,9 @@ impl Knobs {
             trailing_bytes: rng.pick(&[0, 0, 200, 600]),
         };
         Knobs {
-            heartbeat: rng.pick(&[100, 200, 250]) * MS,
+            heartbeat: election_min / rng.pick(&[3, 5, 8]),
             election_min,
-            election_max: election_min + rng.pick(&[300, 700, 1_000]) * MS,
+            election_max: election_min + election_min * rng.pick(&[3, 7, 10]) / 10,
             append_bytes_max: usize::try_from(rng.pick(&[1, 300, 2_000])).expect("small"),
             inflight_messages_max: rng.pick(&[1, 2, 4]),
             uncommitted_bytes_max: rng.pick(&[600, 5_000]),

@@ -97,7 +97,8 @@ impl Safety {
     /// The node asks for a write; `log` is what it wrote before.
     ///
     /// Log Matching (Thesis §3.5): an entry's name stands for one content and one predecessor, hence by induction for
-    /// one log up to it. And a committed entry is never voided by a node that has it.
+    /// one log up to it. And a committed entry is never voided by a node that has it, from the term on in which it was
+    /// committed.
     pub(super) fn on_write(
         &mut self,
         id: NodeId,
@@ -121,12 +122,14 @@ impl Safety {
                 }
                 Record::Truncate { from } => {
                     self.voided += 1;
-                    for entry in self.committed.iter().skip(position(*from)) {
+                    let committed = self.committed.iter().zip(&self.committed_in);
+                    for (entry, &committed_in) in committed.skip(position(*from)) {
+                        // What a leader of a later term commits, it does not count on this node for.
                         let held = log.holds(entry.id) || added.contains(&entry.id);
                         ensure!(
-                            !held,
+                            !held || term < committed_in,
                             "committed entries stay",
-                            "n{id} voids {}, which is committed",
+                            "n{id} voids {} in term {term}, which was committed in term {committed_in}",
                             entry.id
                         );
                     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::harness;
 
 /// Seeds for each test that looks for failures.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 
 #[test]
 fn seed_gives_the_same_run_every_time() {
