@@ -48,6 +48,23 @@ fn leader_that_is_asked_to_stop_hands_over_first() {
 }
 
 #[test]
+fn leader_that_is_asked_to_stop_stays_for_as_long_as_its_vote_is_needed() {
+    let mut cluster = Cluster::start(2);
+    cluster.put("a:1", "x", "1");
+    cluster.expect_equal_states();
+    let leader = cluster.leader();
+    let term = cluster.status(leader)["term"].as_u64().unwrap();
+    let daemon = cluster.take(leader);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit().0, Some(0));
+    let [other] = cluster.running()[..] else { panic!("one is left") };
+    let led = cluster
+        .node(other)
+        .event("role", |event| event["role"] == "leader" && event["term"].as_u64().unwrap() > term);
+    assert_eq!(led["term"], term + 1, "{led}");
+}
+
+#[test]
 fn last_of_the_voters_stops_at_once() {
     let mut cluster = Cluster::start(1);
     cluster.put("a:1", "x", "1");
