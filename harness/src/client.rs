@@ -110,7 +110,7 @@ impl Session {
 
     fn op(&self, operation: &Operation) -> Op {
         match operation.clone() {
-            Operation::Read { key } => Op::Get { key, consistency: self.consistency },
+            Operation::Read { key } => Op::Get { key, consistency: self.consistency, min_index: 0 },
             Operation::Write { key, value } => Op::Put { key, value },
             Operation::Cas { key, expect, value } => Op::Cas { key, expect, value },
             Operation::Append { key, token } => {

@@ -358,6 +358,7 @@ pub fn select_faults(words: &[String]) -> Result<Vec<fault::Kind>, fault::Unknow
 pub fn consistency_name(consistency: Consistency) -> &'static str {
     match consistency {
         Consistency::Linearizable => "linearizable",
+        Consistency::Lease => "lease",
         Consistency::Stale => "stale",
     }
 }

@@ -95,7 +95,6 @@ pub(super) fn op(op: &Op) -> String {
         }
         Op::Append { key, value } => format!("append {key} {value}"),
         Op::Incr { key, by } => format!("incr {key} {by}"),
-        Op::Txn(txn) => format!("{txn:?}"),
         Op::Txn(txn) => format!("txn {txn}"),
     }
 }
