@@ -52,8 +52,10 @@ impl Client {
         all
     }
 
-    /// Has each endpoint's node write a snapshot, all at the same time; in the order of the endpoints.
+    /// Has each endpoint's node write a snapshot, and those of the members that they name, all at the same time; in the
+    /// order of the endpoints.
     pub async fn snapshot_all(&self) -> Vec<NodeSnapshot> {
+        self.status_of_all().await;
         let links = self.inner.driver.router.all();
         let answers = self.ask_all(Op::Snapshot, &links).await.into_iter();
         let snapshot = |(endpoint, answer): (_, Result<Answer, Error>)| NodeSnapshot {

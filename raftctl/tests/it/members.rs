@@ -77,6 +77,11 @@ fn node_is_added_with_a_vote_in_one_step() {
         let run = add(&cluster, id, &[]).exits(0);
         assert_eq!(run.stdout, format!("node {id} has a vote; {expected}\n"));
     }
+    // All are asked, though the cluster file names one of them only.
+    for what in ["status", "snapshot"] {
+        let all = cluster.json(&[what]);
+        assert_eq!(all.as_array().unwrap().len(), 3, "{what}: {all}");
+    }
     // Two of three are enough, and the third one has everything.
     cluster.kill(0);
     let config = cluster.client(3);
