@@ -7,7 +7,7 @@ use crate::membership::{Change, ChangeRefusal, Configuration};
 use crate::message::Stand;
 use crate::node::{Node, RoleState, Standing};
 use crate::progress::Progress;
-use crate::replication::Leader;
+use crate::replication::{Departing, Leader};
 use crate::types::{Index, NodeId, Payload};
 
 impl Node {
@@ -126,7 +126,12 @@ impl Node {
         let config = self.configs.latest();
         let (id, now) = (self.options.id, self.now);
         let (session, next) = (self.log.last().index.max(leader.noop), self.log.last().index + 1);
-        leader.progress.retain(|id, _| config.member(*id).is_some());
+        let patience = now + self.options.election_timeout_max;
+        let leaving = leader.progress.extract_if(.., |id, _| config.member(*id).is_none());
+        for (id, progress) in leaving.collect::<Vec<_>>() {
+            leader.departing.insert(id, Departing::new(progress, session, patience));
+        }
+        leader.departing.retain(|id, _| config.member(*id).is_none());
         for (&member, known) in config.members().iter().filter(|(member, _)| **member != id) {
             let (voter, incarnation) = (config.is_voter(member), known.incarnation);
             let stand = Stand { session, voter, incarnation };

@@ -21,6 +21,8 @@ const INDEX_MAX: Index = 1 << 52;
 pub(crate) struct Leader {
     /// Every other member.
     pub(crate) progress: BTreeMap<NodeId, Progress>,
+    /// Those who are members no more, each until it knows, or does not answer for too long. They count for nothing.
+    pub(crate) departing: BTreeMap<NodeId, Departing>,
     /// The no-op that began this leadership; once it is committed, so is everything before it.
     pub(crate) noop: Index,
     /// When followers must hear from this node again.
@@ -37,10 +39,40 @@ pub(crate) struct Leader {
     pub(crate) has_handed_over: bool,
 }
 
+/// A former member.
+#[derive(Debug)]
+pub(crate) struct Departing {
+    progress: Progress,
+    /// Index of the configuration without it.
+    index: Index,
+    /// When to give up on it.
+    deadline: Time,
+}
+
+impl Departing {
+    pub(crate) fn new(mut progress: Progress, index: Index, deadline: Time) -> Departing {
+        progress.stand.voter = false;
+        Departing { progress, index, deadline }
+    }
+
+    /// Whether it knows that it is no member, as far as this can be known.
+    fn is_gone(&self, now: Time) -> bool {
+        let Departing { progress, index, deadline } = self;
+        now >= *deadline || progress.matched >= *index && progress.commit_sent >= *index
+    }
+}
+
 impl Leader {
+    /// Everyone who gets appends.
+    fn audience(&mut self) -> impl Iterator<Item = (NodeId, &mut Progress)> {
+        let departing = self.departing.iter_mut().map(|(&id, there)| (id, &mut there.progress));
+        self.progress.iter_mut().map(|(&id, progress)| (id, progress)).chain(departing)
+    }
+
     pub(crate) fn new(now: Time, noop: Index) -> Leader {
         Leader {
             progress: BTreeMap::new(),
+            departing: BTreeMap::new(),
             noop,
             heartbeat_deadline: now,
             rounds: Rounds::default(),
@@ -71,7 +103,8 @@ impl Node {
         if heard + self.options.election_timeout_max <= now {
             return self.become_follower(self.term, None);
         }
-        for progress in leader.progress.values_mut() {
+        leader.departing.retain(|_, there| !there.is_gone(now));
+        for (_, progress) in leader.audience() {
             progress.poke = true;
             match &mut progress.mode {
                 Mode::Probe { waiting } => *waiting = false,
@@ -102,7 +135,7 @@ impl Node {
         };
         let Options { append_bytes_max: bytes_max, inflight_messages_max: window, .. } =
             self.options;
-        for (&to, progress) in &mut leader.progress {
+        for (to, progress) in leader.audience() {
             if !matches!(progress.mode, Mode::Snapshot(_))
                 && self.log.lookup(progress.next - 1) == Lookup::Compacted
             {
@@ -217,10 +250,11 @@ impl Node {
         let now = self.now;
         let RoleState::Leader(leader) = &mut self.role else { return None };
         let newest = leader.rounds.last;
-        // Those who left may still answer. And what a member of this number acknowledged before it was added again, or
+        // What a member of this number acknowledged before it was added again, or
         // lost its disk, is not what it holds now.
-        let progress =
-            leader.progress.get_mut(&from).filter(|progress| progress.stand.session == session)?;
+        let departing = leader.departing.get_mut(&from).map(|there| &mut there.progress);
+        let progress = leader.progress.get_mut(&from).or(departing);
+        let progress = progress.filter(|progress| progress.stand.session == session)?;
         if round > newest {
             self.messages_refused += 1;
             return None;
