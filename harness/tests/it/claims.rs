@@ -6,6 +6,7 @@
 //! every step of every simulated schedule), or `workload NAME`.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -550,17 +551,22 @@ fn proofs() -> BTreeSet<String> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder can be read") {
             let path = entry.expect("a folder can be read").path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let part = |part: Option<&OsStr>| part.and_then(OsStr::to_str).unwrap_or_default();
+            let (name, stem) = (part(path.file_name()), part(path.file_stem()).to_owned());
             if path.is_dir() {
                 if !["target", "results"].contains(&name) && !name.starts_with('.') {
                     folders.push(path);
                 }
-            } else if name.ends_with(".rs") {
-                found.extend(test_names(&fs::read_to_string(&path).expect("sources are text")));
-            } else if let Some(stem) = name.strip_suffix(".txt") {
-                found.insert(format!("script {stem}"));
-            } else if let Some(stem) = name.strip_suffix(".toml") {
-                found.insert(format!("workload {stem}"));
+                continue;
+            }
+            match part(path.extension()) {
+                "rs" => {
+                    let source = fs::read_to_string(&path).expect("sources are text");
+                    found.extend(test_names(&source));
+                }
+                "txt" => drop(found.insert(format!("script {stem}"))),
+                "toml" => drop(found.insert(format!("workload {stem}"))),
+                _ => {}
             }
         }
     }

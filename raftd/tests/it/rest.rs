@@ -41,7 +41,9 @@ fn without_a_majority_nobody_leads_or_acknowledges() {
     cluster.put("a:1", "x", "1");
     let survivor = cluster.leader();
     let others: Vec<u64> = cluster.running().into_iter().filter(|id| *id != survivor).collect();
-    others.iter().for_each(|id| cluster.kill(*id));
+    for id in &others {
+        cluster.kill(*id);
+    }
     cluster.wait_status(survivor, "a leader that steps down", |status| status["role"] != "leader");
     let answer = cluster.client(survivor).put("a:2", "x", "2").unwrap();
     assert_eq!(answer["error"]["code"], "not_leader", "{answer}");
@@ -107,7 +109,8 @@ fn endless_writes_on_few_keys_keep_the_directory_bounded() {
         written += 1 << 17;
     }
     assert!(written > 2 * BOUND, "the test writes enough to mean it");
-    let status = cluster.wait_status(1, "a purged log", |status| status["first"].as_u64() > Some(500));
+    let status =
+        cluster.wait_status(1, "a purged log", |status| status["first"].as_u64() > Some(500));
     wait_for("a bounded directory", || {
         let bytes = bytes_in(&cluster.data(1));
         if bytes < BOUND { Ok(()) } else { Err(format!("{bytes} bytes; {status}")) }
