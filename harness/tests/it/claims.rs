@@ -551,15 +551,14 @@ fn proofs() -> BTreeSet<String> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder can be read") {
             let path = entry.expect("a folder can be read").path();
-            let part = |part: Option<&OsStr>| part.and_then(OsStr::to_str).unwrap_or_default();
-            let (name, stem) = (part(path.file_name()), part(path.file_stem()).to_owned());
+            let (name, stem) = (text(path.file_name()), text(path.file_stem()));
             if path.is_dir() {
                 if !["target", "results"].contains(&name) && !name.starts_with('.') {
                     folders.push(path);
                 }
                 continue;
             }
-            match part(path.extension()) {
+            match text(path.extension()) {
                 "rs" => {
                     let source = fs::read_to_string(&path).expect("sources are text");
                     found.extend(test_names(&source));
@@ -571,6 +570,11 @@ fn proofs() -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// A part of a path.
+fn text(part: Option<&OsStr>) -> &str {
+    part.and_then(OsStr::to_str).unwrap_or_default()
 }
 
 /// The functions that stand under a `#[test]` or `#[tokio::test…]` line.
