@@ -111,6 +111,18 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A cluster's only founder lost its data directory and began anew, and then heard of those that joined it before.
+    #[error(
+        "this node has founded the cluster a second time: node {from} knows node {node} with another data directory, \
+         which was lost; remove this one, add \"joins = true\" to node {node} in its cluster file, and start it again: \
+         it will get everything from the others"
+    )]
+    FoundedAgain {
+        /// This node.
+        node: NodeId,
+        /// Who knows better.
+        from: NodeId,
+    },
     /// The operating system refuses something else.
     #[error("cannot {operation}")]
     System {

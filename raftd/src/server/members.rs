@@ -62,14 +62,16 @@ impl Server {
         }
         let from = peer.hello.from;
         let is_member = self.config.member(from).is_some() || self.cluster.member(from).is_some();
-        match self.standing.hear(&peer.hello, is_member) {
+        let me = self.config.member(self.standpoint.node);
+        let is_admitted = me.is_none_or(|me| me.incarnation == self.standing.incarnation());
+        match self.standing.hear(&peer.hello, is_member, is_admitted) {
             Err(error) if error.is_disk_full() => {
                 let message = format!("who is who cannot be noted now: {error}");
                 self.refuse(peer, Complaint::new(Code::DiskFull, message));
                 return Ok(());
             }
             Err(error) => return Err(Error::Storage(error)),
-            Ok(news) => self.on_news(news),
+            Ok(news) => self.on_news(news, from)?,
         }
         let id = self.next_connection();
         let reached_at = peer.reached_at;
@@ -85,9 +87,12 @@ impl Server {
     }
 
     /// This node has learnt what its data directory is worth.
-    fn on_news(&mut self, news: News) {
+    fn on_news(&mut self, news: News, from: NodeId) -> Result<(), Error> {
         match news {
             News::None => {}
+            News::FoundedAgain => {
+                return Err(Error::FoundedAgain { node: self.standpoint.node, from });
+            }
             News::Founded => {
                 tracing::info!(
                     event = "founded",
@@ -108,6 +113,7 @@ impl Server {
                 self.begin(Standing::Lost { incarnation });
             }
         }
+        Ok(())
     }
 
     /// Whether to hear this node at all.

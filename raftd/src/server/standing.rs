@@ -36,6 +36,8 @@ pub(super) enum News {
         /// What gave it away.
         why: &'static str,
     },
+    /// The same, but this node has founded another cluster meanwhile: a founder that is the only one asks nobody.
+    FoundedAgain,
 }
 
 impl OwnStanding {
@@ -92,18 +94,27 @@ impl OwnStanding {
         Err(Complaint::new(Code::WrongHello, message))
     }
 
-    /// Notes what a hello says before anything else that its sender says is taken.
+    /// Notes what a hello says before anything else that its sender says is taken. `is_admitted`: the configuration
+    /// that rules here names this very directory.
     pub(super) fn hear(
         &mut self,
         hello: &PeerHello,
         is_member: bool,
+        is_admitted: bool,
     ) -> Result<News, storage::Error> {
         // Of others no number is ever asked for.
         if is_member || self.founders().contains(&hello.from) {
             self.papers.note_peer(hello.from, hello.incarnation)?;
         }
         if !self.is_new() {
-            return Ok(News::None);
+            let alone = *self.founders() == BTreeSet::from([self.node]);
+            let other = hello.knows.is_some_and(|known| known != self.incarnation());
+            let is_full = self.now() == PapersStanding::Full;
+            return Ok(if alone && other && is_full && !is_admitted {
+                News::FoundedAgain
+            } else {
+                News::None
+            });
         }
         match judge(hello, self.founders(), self.incarnation()) {
             Verdict::Lost { why } => {
