@@ -18,6 +18,9 @@ use crate::types::{EntryId, Index, NodeId, Time};
 /// After a snapshot could not be written, the next attempt waits for as many election timeouts.
 const RETRY_TIMEOUTS: u32 = 10;
 
+/// Most entries forgotten in one step: giving a million back at once would hold up everything for a tenth of a second.
+const FORGET_ENTRIES_MAX: Index = 500;
+
 /// The newest durable snapshot, in short.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SavedAt {
@@ -137,11 +140,18 @@ impl Node {
         needed.min().unwrap_or(Index::MAX)
     }
 
-    /// Forgets the entries up to `index`.
+    /// Forgets the entries up to `index`: on the disk now, in memory bit by bit.
     fn forget_log(&mut self, index: Index) {
-        self.log.compact(index);
+        self.forget_to = self.forget_to.max(index);
         self.configs.compact(self.saved.last.index);
-        self.out.purge = Some(self.log.first());
+        self.out.purge = Some(self.log.base().index.max(index) + 1);
+    }
+
+    pub(crate) fn forget_a_little(&mut self) {
+        let base = self.log.base().index;
+        if base < self.forget_to {
+            self.log.compact(self.forget_to.min(base + FORGET_ENTRIES_MAX));
+        }
     }
 
     /// The snapshot that another node sent is durable here.

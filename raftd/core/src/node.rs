@@ -77,6 +77,8 @@ pub struct Node {
     pub(crate) saved: SavedAt,
     /// Weight of the entries applied since the state was last frozen.
     pub(crate) applied_bytes: u64,
+    /// The log is not needed up to here; what of it is still in memory is forgotten bit by bit.
+    pub(crate) forget_to: Index,
     /// A snapshot that is being written.
     pub(crate) taking: Option<Taking>,
     /// Who waits for the next one.
@@ -154,6 +156,7 @@ impl Node {
             applied_id: EntryId::ZERO,
             saved: SavedAt::default(),
             applied_bytes: 0,
+            forget_to: 0,
             taking: None,
             snapshot_tokens: Vec::new(),
             snapshot_wanted: false,
@@ -235,6 +238,7 @@ impl Node {
         self.drive_handover();
         self.resign_if_removed();
         self.take_snapshot_if_due();
+        self.forget_a_little();
         self.finish_write();
         before.check_against(self);
         std::mem::swap(&mut self.out, effects);
