@@ -179,6 +179,18 @@ impl Disk {
         id.index <= snapshot || self.durable.holds(id)
     }
 
+    /// Whether this vote would survive a crash, or can never be given again, as the term is over.
+    pub(super) fn keeps_vote(&self, term: Term, vote: NodeId) -> bool {
+        self.durable.term > term || self.durable.term == term && self.durable.vote == Some(vote)
+    }
+
+    /// Whether the log up to this index would survive a crash; in later terms it may have been voided.
+    pub(super) fn keeps_log(&self, term: Term, upto: Index) -> bool {
+        let snapshot = self.snapshot.as_ref().map_or(0, |saved| saved.snapshot.last.index);
+        let last = self.durable.last().index.max(snapshot);
+        self.durable.term > term || self.durable.term == term && upto <= last
+    }
+
     /// Starts a sync of all there is to do, if none is running; whether it did.
     pub(super) fn start_sync(&mut self) -> bool {
         let starts = self.syncing == 0 && !self.todo.is_empty();

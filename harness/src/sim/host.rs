@@ -11,6 +11,7 @@ use raft_core::snapshot::Snapshot;
 use raft_core::types::{EntryId, Index, NodeId, Time};
 
 use super::disk::Disk;
+use super::duties::Duties;
 use super::rng::{Micros, Rng};
 
 /// A clock that need not agree with any other, not even on how fast time goes.
@@ -69,6 +70,7 @@ pub(super) struct Host {
     pub(super) life: u64,
     /// `None` while the process is down.
     pub(super) node: Option<Node>,
+    pub(super) duties: Option<Duties>,
     /// Faults that stop the process.
     pub(super) pauses: BTreeSet<u64>,
     pub(super) inbox: Vec<Input>,
@@ -100,6 +102,7 @@ impl Host {
             bad_snapshots: BTreeSet::new(),
             life: 0,
             node: None,
+            duties: None,
             pauses: BTreeSet::new(),
             inbox: Vec::new(),
             step_due: false,
@@ -124,6 +127,7 @@ impl Host {
     pub(super) fn end_life(&mut self) {
         self.life += 1;
         self.node = None;
+        self.duties = None;
         self.pauses.clear();
         self.inbox.clear();
         self.step_due = false;

@@ -12,13 +12,14 @@
 //! | `clients` | sessions, retries, and the history they leave |
 //! | `snapshots` | snapshot files |
 //! | `faults`, `healing` | what breaks and is changed, and the end: everything must be well again |
-//! | `safety`, `violation` | what must never happen |
+//! | `safety`, `duties`, `violation` | what must never happen |
 //! | `shrink` | from a failure to the few faults and operations that it takes |
 //! | [`campaign`] | many seeds, and what is told of them |
 
 pub mod campaign;
 mod clients;
 mod disk;
+mod duties;
 mod faults;
 mod healing;
 mod host;

@@ -373,12 +373,15 @@ impl Plan {
             kinds.extend([Add, Add, Promote, Promote, Promote, Remove, RemoveLeader, Set, Set]);
         }
         if swarm.transfer {
-            kinds.extend([Admin::Transfer, Admin::Transfer]);
+            // What a lease promises, a transfer takes back: that must not go wrong.
+            let often = if self.knobs.lease.is_some() { 6 } else { 2 };
+            kinds.extend(std::iter::repeat_n(Admin::Transfer, often));
         }
         if swarm.snapshots {
             kinds.push(Admin::Snapshot);
         }
-        for _ in 0..rng.between(2, 12) {
+        let most = if self.knobs.lease.is_some() { 24 } else { 12 };
+        for _ in 0..rng.between(2, most) {
             let Some(what) = rng.choose(&kinds) else { return };
             let draw = rng.next();
             self.add(rng.below(length), What::Admin { what, draw });
@@ -399,7 +402,7 @@ fn storm(rng: &mut Rng) -> Weather {
 impl Knobs {
     fn draw(rng: &mut Rng, swarm: Swarm) -> Knobs {
         let election_min = rng.pick(&[300, 500, 1_000]) * MS;
-        let lease = rng.chance(300);
+        let lease = rng.chance(350);
         let drift_permille = match (swarm.clock, lease) {
             (false, _) => 0,
             (true, true) => 50,

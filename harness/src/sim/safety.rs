@@ -15,6 +15,7 @@ use raft_core::snapshot::Snapshot;
 use raft_core::types::{Entry, EntryId, Index, NodeId, Payload, Term};
 
 use super::disk::Contents;
+use super::duties::is_quorum;
 use super::violation::{Violation, ensure};
 
 /// What a node was asked for.
@@ -163,13 +164,7 @@ impl Safety {
 
     /// A message left its node: others may now rely on it.
     pub(super) fn on_leave(&mut self, envelope: &Envelope) -> Result<(), Violation> {
-        let vote = if matches!(envelope.message, Message::VoteReply { granted: true }) {
-            envelope.to
-        } else if matches!(envelope.message, Message::Vote { .. }) {
-            envelope.from
-        } else {
-            return Ok(());
-        };
+        let Some(vote) = vote_in(envelope) else { return Ok(()) };
         let (voter, term) = (envelope.from, envelope.term);
         let first = *self.votes.entry((voter, term)).or_insert(vote);
         ensure!(
@@ -262,6 +257,19 @@ impl Safety {
             Payload::Noop | Payload::Command(_) => None,
         });
         committed.into_iter().chain(open)
+    }
+
+    /// The latest term that had a leader.
+    pub(super) fn latest_led(&self) -> Term {
+        self.leaders.last_key_value().map_or(0, |(&term, _)| term)
+    }
+
+    /// Whether a committed configuration counts on this very directory.
+    pub(super) fn has_admitted(&self, id: NodeId, incarnation: u64) -> bool {
+        let is_meant = |config: &Configuration| {
+            config.member(id).is_some_and(|member| member.incarnation == incarnation)
+        };
+        self.configs.iter().any(|(_, config)| is_meant(config))
     }
 
     /// How many terms had a leader.
@@ -392,7 +400,7 @@ impl Safety {
         keeps: impl Fn(NodeId, EntryId) -> bool,
     ) -> Result<(), Violation> {
         let last = self.committed[position(node.commit())].id;
-        let decides = |config: &Configuration| config.is_quorum(|voter| keeps(voter, last));
+        let decides = |config: &Configuration| is_quorum(config, |voter| keeps(voter, last));
         let before = log.config_at(counted_by).or_else(|| {
             let count = self.configs.partition_point(|(index, _)| *index <= log.base.index);
             Some(&self.configs[count - 1].1)
@@ -505,6 +513,15 @@ impl Safety {
             snapshot.config_index
         );
         Ok(())
+    }
+}
+
+/// For whom the sender votes in the message's term, if that is what it says.
+pub(super) fn vote_in(envelope: &Envelope) -> Option<NodeId> {
+    if matches!(envelope.message, Message::VoteReply { granted: true }) {
+        Some(envelope.to)
+    } else {
+        matches!(envelope.message, Message::Vote { .. }).then_some(envelope.from)
     }
 }
 

@@ -13,6 +13,7 @@ use raft_core::types::{EntryId, Index, NodeId};
 
 use super::Sabotage;
 use super::clients::Clients;
+use super::duties::{Before, Duties, Timing};
 use super::faults::Active;
 use super::healing::Healing;
 use super::host::{Clock, Host, Receiving};
@@ -260,7 +261,15 @@ impl<'p> World<'p> {
             limits: knobs.limits,
             seed: host.rng.next(),
         };
-        host.node = Some(Node::new(host.clock.read(self.now), options, recovered));
+        let (local, term) = (host.clock.read(self.now), recovered.term);
+        let timing = Timing {
+            heartbeat: options.heartbeat,
+            election_min: options.election_timeout_min,
+            election_max: options.election_timeout_max,
+            lease: options.lease.is_some(),
+        };
+        host.duties = Some(Duties::new(timing, local, term));
+        host.node = Some(Node::new(local, options, recovered));
         self.schedule_wake(slot);
         say!(self, "{} starts", self.status(slot));
         Ok(())
@@ -378,11 +387,19 @@ impl<'p> World<'p> {
         self.tally.steps += 1;
         self.tally.batches += u64::from(inputs.len() > 1);
         let mut effects = std::mem::take(&mut self.effects);
-        node.step(host.clock.read(now), inputs.drain(..), &mut effects);
+        let local = host.clock.read(now);
+        let before = Before::of(node, local, &inputs);
+        node.step(local, inputs.drain(..), &mut effects);
         host.inbox = inputs;
+        if let Some(duties) = &mut host.duties {
+            duties.on_step(&before, node, &effects, self.safety.latest_led())?;
+        }
         if let Some(seq) = durable {
             host.synced = seq;
             self.release(slot)?;
+        }
+        if before.is_answered() {
+            self.check_picture(slot)?;
         }
         self.carry_out(slot, &mut effects)?;
         effects.clear();
@@ -510,6 +527,7 @@ impl<'p> World<'p> {
 
     fn leave(&mut self, envelope: Envelope) -> Result<(), Violation> {
         self.safety.on_leave(&envelope)?;
+        self.check_promise(&envelope)?;
         match self.network.send(self.now, &envelope) {
             Fate::Cut => self.tally.count("frames lost in a cut"),
             Fate::Lost => self.tally.count("frames lost"),
