@@ -64,6 +64,8 @@ pub(super) struct Safety {
     entries: BTreeMap<EntryId, Known>,
     /// The committed log.
     committed: Vec<Arc<Entry>>,
+    /// In which term each of them was committed, which may be later than its own.
+    committed_in: Vec<Term>,
     /// The committed log, applied.
     reference: Store,
     /// Hash of the state at each index, from 0.
@@ -102,6 +104,7 @@ impl Safety {
             votes: BTreeMap::new(),
             entries: BTreeMap::new(),
             committed: Vec::new(),
+            committed_in: Vec::new(),
             hashes: vec![reference.state_hash()],
             reference,
             answers: BTreeMap::new(),
@@ -117,7 +120,8 @@ impl Safety {
     /// The node asked for a write; `log` is what it wrote before.
     ///
     /// Log Matching (Thesis §3.5): an entry's name stands for one content and one predecessor, hence by induction for
-    /// one log up to it. And a committed entry is never voided by a node that has it.
+    /// one log up to it. And a committed entry is never voided by a node that has it, from the term on in which it was
+    /// committed: before, a node on which nobody counted may take a late append of a leader that lacks it.
     pub(super) fn on_write(&mut self, id: NodeId, write: &Write, log: &Contents) {
         // The log as it will be: `log` up to `kept`, then what this write adds.
         let (mut kept, mut added) = (log.last(), Vec::new());
@@ -134,10 +138,15 @@ impl Safety {
                 }
                 Record::Truncate { from } => {
                     self.voided += 1;
-                    for entry in self.committed.iter().skip(position(*from)) {
+                    let committed = self.committed.iter().zip(&self.committed_in);
+                    for (entry, &committed_in) in committed.skip(position(*from)) {
                         let in_log = entry.id.index <= kept.index && log.holds(entry.id);
                         let held = in_log || added.contains(&entry.id);
-                        assert!(!held, "n{id} voids {}, which is committed", entry.id);
+                        assert!(
+                            !held || term < committed_in,
+                            "n{id} voids {} in term {term}, which was committed in {committed_in}",
+                            entry.id
+                        );
                     }
                     added.retain(|id: &EntryId| id.index < *from);
                     if *from <= kept.index {
@@ -365,8 +374,10 @@ impl Safety {
     fn on_leader(&mut self, view: &View, log: &Contents) {
         let leader = *self.leaders.entry(view.term).or_insert(view.id);
         assert_eq!(leader, view.id, "Election Safety: term {} has two leaders", view.term);
-        let earlier = self.committed.iter().filter(|entry| entry.id.term < view.term);
-        for entry in earlier.filter(|entry| entry.id.index > log.base.index) {
+        // A late winner of an older term than that in which an entry was committed need not have it.
+        let committed = self.committed.iter().zip(&self.committed_in);
+        let earlier = committed.filter(|(_, committed_in)| **committed_in < view.term);
+        for (entry, _) in earlier.filter(|(entry, _)| entry.id.index > log.base.index) {
             assert!(
                 log.holds(entry.id),
                 "Leader Completeness: n{}, leader of term {}, lacks {}, which is committed",
@@ -409,6 +420,7 @@ impl Safety {
             view.config
         );
         self.committed.push(Arc::clone(entry));
+        self.committed_in.push(view.term);
         if let Payload::Command(command) = &entry.payload {
             let written = self.reference.apply(entry.id.index, command);
             for key in command.op.keys() {
