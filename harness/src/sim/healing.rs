@@ -3,13 +3,16 @@
 
 use history_checker::model::Model;
 use raft_core::effects::Role;
-use raft_core::node::{Node, Standing};
+use raft_core::node::{Node, Standing, View};
+use raft_core::types::{NodeId, Term};
 
 use super::clients::State;
+use super::duties::is_quorum;
 use super::faults::{patience, sketch};
+use super::network::Link;
 use super::plan::{Kind, MS};
 use super::rng::{Micros, Rng};
-use super::violation::Violation;
+use super::violation::{Violation, ensure};
 use super::world::{Happening, Slot, World, say};
 use crate::workload::Operation;
 
@@ -22,9 +25,23 @@ pub(super) struct Healing {
     probes: Vec<usize>,
     /// Writes among them, also those that found their session expired.
     writes: u64,
+    /// The cluster is well, and left alone but for one node that hears nothing for a while.
+    quiet: Option<Quiet>,
     /// Everything was well, and the history holds.
     pub(super) is_done: bool,
 }
+
+/// A time in which nothing may change.
+#[derive(Debug)]
+struct Quiet {
+    leader: Slot,
+    term: Term,
+    /// The links to the node that hears nothing; none any more in the second half.
+    deaf: Vec<Link>,
+}
+
+/// How long a node hears nothing at the end, and how long it is watched after that, in election timeouts.
+const QUIET_TIMEOUTS: u64 = 2;
 
 /// How often it is looked whether all is well.
 const LOOK_EVERY: Micros = 200 * MS;
@@ -50,6 +67,9 @@ impl World<'_> {
 
     /// Is all well by now?
     pub(super) fn look(&mut self) -> Result<(), Violation> {
+        if self.healing.quiet.is_some() {
+            return self.listen();
+        }
         let since = self.healing.since.expect("looks come after the healing has begun");
         let patience = patience(self.plan.knobs.election_max);
         self.probe_again(patience);
@@ -58,8 +78,13 @@ impl World<'_> {
             if self.healing.probes.is_empty() {
                 self.probe(patience);
             } else {
-                return self.finish();
+                self.fall_silent();
+                return Ok(());
             }
+        }
+        if self.now > since + patience && self.is_beyond_help() {
+            self.tally.count("stuck: lost more than can be tolerated");
+            return self.finish();
         }
         if self.now > since + patience {
             let trouble = trouble.unwrap_or_else(|| "probes are not answered".to_owned());
@@ -79,6 +104,65 @@ impl World<'_> {
         }
         self.after(LOOK_EVERY, Happening::Look);
         Ok(())
+    }
+
+    /// Whether nobody could win an election, because of those who lost their directories while a change of members was
+    /// under way: more was lost by then than the protocol can bear.
+    fn is_beyond_help(&self) -> bool {
+        let views = self.hosts.iter().filter_map(|host| Some(host.node.as_ref()?.view()));
+        let (intact, lost): (Vec<_>, Vec<_>) =
+            views.partition(|view| view.standing == Standing::Full);
+        let is_robbed = |view: &View| self.hosts[Self::slot(view.id)].wipes > 0;
+        let could_win = |candidate: &View| {
+            let elects = |voter: &View| voter.last <= candidate.last;
+            let is_for = |id| intact.iter().any(|view| view.id == id && elects(view));
+            is_quorum(&candidate.config, is_for)
+        };
+        lost.iter().any(is_robbed) && !intact.iter().any(could_win)
+    }
+
+    /// Leaves the cluster alone, but for one node that hears nothing for a while: it can be done without.
+    fn fall_silent(&mut self) {
+        let Some(leader) = self.leader() else { return };
+        let Some(view) = self.hosts[leader].node.as_ref().map(Node::view) else { return };
+        let spared: Vec<NodeId> = self
+            .hosts
+            .iter()
+            .map(|host| host.id)
+            .filter(|&id| id != view.id && is_quorum(&view.config, |voter| voter != id))
+            .collect();
+        let deaf = Rng::stream(self.plan.seed, &[10]).choose(&spared);
+        let others = self.hosts.iter().map(|host| host.id);
+        let deaf: Vec<Link> = deaf.map_or(Vec::new(), |to| others.map(|from| (from, to)).collect());
+        say!(self, "all is well and stays so; nothing comes by {deaf:?}");
+        self.network.cut(&deaf);
+        self.healing.quiet = Some(Quiet { leader, term: view.term, deaf });
+        self.after(QUIET_TIMEOUTS * self.plan.knobs.election_max, Happening::Look);
+    }
+
+    /// Half of the quiet time is over, or all of it.
+    fn listen(&mut self) -> Result<(), Violation> {
+        let Some(quiet) = &mut self.healing.quiet else { return Ok(()) };
+        let deaf = std::mem::take(&mut quiet.deaf);
+        let (leader, term) = (quiet.leader, quiet.term);
+        if !deaf.is_empty() {
+            self.network.repair(&deaf);
+            say!(self, "repaired: {deaf:?}");
+            self.after(QUIET_TIMEOUTS * self.plan.knobs.election_max, Happening::Look);
+            return Ok(());
+        }
+        let now =
+            self.leader().and_then(|slot| Some((slot, self.hosts[slot].node.as_ref()?.term())));
+        ensure!(
+            now == Some((leader, term)),
+            "a cluster that is well keeps its leader",
+            "n{} led term {term}, and now {}",
+            self.hosts[leader].id,
+            now.map_or("nobody leads".to_owned(), |(slot, term)| {
+                format!("n{} leads term {term}", self.hosts[slot].id)
+            })
+        );
+        self.finish()
     }
 
     /// A write, and a read of every key at every member: these must succeed.
