@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use raft_core::effects::{self, Effects, WriteSeq};
 use raft_core::membership::Configuration;
-use raft_core::message::Envelope;
+use raft_core::message::{Envelope, Message};
 use raft_core::node::{Input, Node, Options};
 use raft_core::types::{NodeId, Term};
 use tokio::sync::mpsc;
@@ -484,6 +484,11 @@ impl Server {
     /// Does what a step asks for, in the order that `raft_core::effects` prescribes.
     fn execute(&mut self, effects: &mut Effects) -> Result<(), Error> {
         for effects::Send { envelope, after } in effects.sends.drain(..) {
+            if matches!(envelope.message, Message::InstallReply { .. })
+                && self.snapshots.is_behind()
+            {
+                continue;
+            }
             match after {
                 Some(seq) if seq > self.durable => {
                     let latest = self.gated.back().map_or(0, |(latest, _)| *latest);

@@ -106,6 +106,8 @@ pub struct Node {
     pub(crate) proposals: VecDeque<(Index, Token)>,
     /// Weight of the entries behind `proposals`.
     pub(crate) uncommitted_bytes: usize,
+    /// Weight of the entries that are on their way to the disk.
+    unsynced_bytes: usize,
     pub(crate) reads: Reads,
 
     /// Records of the current step, to become one write.
@@ -127,6 +129,8 @@ struct Pending {
     last: Index,
     /// Whether term or vote are in it.
     hard_state: bool,
+    /// Weight of its entries.
+    bytes: usize,
 }
 
 impl Node {
@@ -171,6 +175,7 @@ impl Node {
             store: Store::new(options.limits),
             proposals: VecDeque::new(),
             uncommitted_bytes: 0,
+            unsynced_bytes: 0,
             reads: Reads::new(incarnation),
             records: Vec::new(),
             pending: VecDeque::new(),
@@ -358,7 +363,9 @@ impl Node {
         if let Some(to) = self.successor() {
             return self.answer(token, Outcome::Transferring { to });
         }
-        if self.uncommitted_bytes >= self.options.uncommitted_bytes_max {
+        // A quorum may do without this node's disk (Thesis §10.2.1), but what waits for it must be bounded all the same.
+        let waiting = self.uncommitted_bytes.max(self.unsynced_bytes);
+        if waiting >= self.options.uncommitted_bytes_max {
             return self.answer(token, Outcome::Overloaded);
         }
         let entry = self.append_new(Payload::Command(command));
@@ -502,6 +509,7 @@ impl Node {
             let write = self.pending.pop_front().expect("there is a front");
             assert!(write.seq < seq || write.term == term, "write {seq} is not of term {term}");
             self.synced = self.synced.max(write.last);
+            self.unsynced_bytes -= write.bytes;
         }
         self.count_own_vote();
     }
@@ -521,7 +529,13 @@ impl Node {
         let records = std::mem::take(&mut self.records);
         let hard_state = records.iter().any(|record| matches!(record, Record::HardState { .. }));
         let (seq, term, last) = (self.last_seq, self.term, self.log.last().index);
-        self.pending.push_back(Pending { seq, term, last, hard_state });
+        let weight = |record: &Record| match record {
+            Record::Entry(entry) => entry.weight_bytes(),
+            Record::HardState { .. } | Record::Truncate { .. } | Record::Snapshot { .. } => 0,
+        };
+        let bytes = records.iter().map(weight).sum();
+        self.unsynced_bytes += bytes;
+        self.pending.push_back(Pending { seq, term, last, hard_state, bytes });
         self.out.write = Some(Write { seq, term, records });
     }
 

@@ -16,8 +16,8 @@ const ROUNDS_OPEN_MAX: usize = 2;
 pub(crate) struct Rounds {
     /// Number of the newest round; stamped on all appends, counted up, never reused in a term.
     pub(crate) last: u64,
-    /// Reads that arrived after the newest round began.
-    arrived: Vec<Reader>,
+    /// Reads that arrived after the newest round began, and when.
+    arrived: Vec<(Time, Reader)>,
     /// Rounds that wait for their quorum, oldest first.
     open: VecDeque<Round>,
     /// If leases are allowed: rounds that no quorum has acknowledged yet, and when each began.
@@ -32,7 +32,7 @@ struct Round {
     number: u64,
     /// The commit index when the round began: what its reads must see.
     index: Index,
-    readers: Vec<Reader>,
+    readers: Vec<(Time, Reader)>,
 }
 
 /// Who waits for a read index.
@@ -110,7 +110,9 @@ impl Node {
     /// A client's linearizable read.
     pub(crate) fn on_read(&mut self, token: Token, key: String) {
         match &mut self.role {
-            RoleState::Leader(leader) => leader.rounds.arrived.push(Reader::Client { token, key }),
+            RoleState::Leader(leader) => {
+                leader.rounds.arrived.push((self.now, Reader::Client { token, key }));
+            }
             RoleState::Follower { leader: Some(_) } => self.reads.unasked.push((token, key)),
             RoleState::Follower { leader: None }
             | RoleState::PreCandidate { .. }
@@ -198,7 +200,7 @@ impl Node {
             released.extend(leader.rounds.open.pop_front());
         }
         for Round { index, readers, .. } in released {
-            for reader in readers {
+            for (_, reader) in readers {
                 match reader {
                     Reader::Client { token, key } => self.read_once_applied(index, token, key),
                     Reader::Follower { id, question } => self.grant(id, question, index),
@@ -222,7 +224,7 @@ impl Node {
 
     pub(crate) fn on_read_index(&mut self, from: NodeId, question: ReadQuestion) {
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.rounds.arrived.push(Reader::Follower { id: from, question });
+            leader.rounds.arrived.push((self.now, Reader::Follower { id: from, question }));
         } else {
             self.send_now(from, Message::ReadIndexReply { question, index: None });
         }
@@ -276,20 +278,36 @@ impl Node {
         if let RoleState::Leader(leader) = &mut self.role {
             let rounds = std::mem::take(&mut leader.rounds);
             let open = rounds.open.into_iter().flat_map(|round| round.readers);
-            for reader in open.chain(rounds.arrived) {
-                match reader {
-                    Reader::Client { token, .. } => self.answer(token, Outcome::ReadFailed),
-                    Reader::Follower { id, question } => {
-                        self.send_now(id, Message::ReadIndexReply { question, index: None });
-                    }
-                }
-            }
+            self.fail_readers(open.chain(rounds.arrived).map(|(_, reader)| reader).collect());
         }
         let asked = std::mem::take(&mut self.reads.asked);
         let unasked = std::mem::take(&mut self.reads.unasked);
         for (token, _) in asked.into_values().flat_map(|(_, reads)| reads).chain(unasked) {
             self.answer(token, Outcome::ReadFailed);
         }
+    }
+
+    fn fail_readers(&mut self, readers: Vec<Reader>) {
+        for reader in readers {
+            match reader {
+                Reader::Client { token, .. } => self.answer(token, Outcome::ReadFailed),
+                Reader::Follower { id, question } => {
+                    self.send_now(id, Message::ReadIndexReply { question, index: None });
+                }
+            }
+        }
+    }
+
+    /// At a leader: gives up on reads that no quorum has confirmed for an election timeout, as when the first commit of
+    /// its term does not come about.
+    pub(crate) fn expire_rounds(&mut self) {
+        let (now, timeout) = (self.now, self.options.election_timeout_max);
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Rounds { arrived, open, .. } = &mut leader.rounds;
+        let lists = open.iter_mut().map(|round| &mut round.readers).chain([arrived]);
+        let expired = lists.flat_map(|list| list.extract_if(.., |(at, _)| *at + timeout <= now));
+        let expired = expired.map(|(_, reader)| reader).collect();
+        self.fail_readers(expired);
     }
 
     /// Gives up on reads that have waited for an election timeout: question or answer got lost, or

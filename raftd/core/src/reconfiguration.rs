@@ -164,9 +164,12 @@ impl Node {
     }
 
     /// A committed configuration with this directory's number in it voids whatever a node of this id promised before.
+    ///
+    /// It must be durable here: without it the node would go by the founders again after a crash, and give a vote to
+    /// somebody who lacks it.
     pub(crate) fn settle_standing(&mut self) {
         let Standing::Lost { incarnation } = self.standing else { return };
-        let (_, config) = self.configs.at(self.commit);
+        let (_, config) = self.configs.at(self.commit.min(self.synced));
         if config.member(self.options.id).is_some_and(|me| me.incarnation == incarnation) {
             self.standing = Standing::Full;
             self.out.events.push(Event::Readmitted { incarnation });

@@ -119,6 +119,7 @@ impl Node {
         if self.options.lease.is_some() {
             leader.rounds.begin(now, true);
         }
+        self.expire_rounds();
         self.on_handover_beat();
         self.schedule_heartbeat();
     }

@@ -83,6 +83,11 @@ pub(crate) async fn keep_link(to: LinkTo, context: Context) -> Infallible {
 
 async fn dial(to: &LinkTo, context: &Context) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
     let stream = TcpStream::connect(to.address).await?;
+    // Where nobody listens on one of this host's own ephemeral ports, the system may take that very port for our end, and
+    // connect it to itself (simultaneous open): it would even keep the member from coming back.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "connected to itself"));
+    }
     SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     let (reader, mut writer) = super::split(stream)?;
     let mut line = Vec::new();

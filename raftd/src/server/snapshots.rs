@@ -1,6 +1,8 @@
 //! Threads that read and write snapshots, so that the loop never waits for them.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
@@ -14,14 +16,20 @@ use crate::storage::{Saver, Transfers};
 /// How far the thread that writes snapshots stands back; with it, a busy processor gives it about a tenth.
 const SAVER_NICENESS: i32 = 10;
 
+/// Received pieces that may wait for the disk, a quarter of a MiB each. While there are more, their sender is not told to
+/// go on: it finds out with its next heartbeats, at the disk's pace.
+const PIECES_WAITING_MAX: usize = 8;
+
 /// What is handed to the threads; their answers come back as inputs for the core.
 ///
-/// The queues have no bounds of their own: the core has at most one snapshot written at a time, one piece read for each
-/// member, and takes a received piece only after the one before.
+/// The queues need no bounds of their own: the core has at most one snapshot written at a time, and one piece read for
+/// each member; for received pieces see [`Snapshots::is_behind`].
 #[derive(Debug)]
 pub(super) struct Snapshots {
     saves: Sender<Snapshot>,
     transfers: Sender<Job>,
+    /// Received pieces that the thread has not dealt with yet.
+    pieces_waiting: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -41,13 +49,15 @@ impl Snapshots {
         let (saves, to_save) = mpsc::channel();
         let (jobs, to_transfer) = mpsc::channel();
         let also_notify = notify.clone();
+        let pieces_waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::clone(&pieces_waiting);
         thread::Builder::new()
             .name("snapshot-saver".into())
             .spawn(move || save_all(node, saver, &to_save, notify))?;
         thread::Builder::new()
             .name("snapshot-transfer".into())
-            .spawn(move || transfer_all(node, transfers, &to_transfer, also_notify))?;
-        Ok(Snapshots { saves, transfers: jobs })
+            .spawn(move || transfer_all(node, transfers, &to_transfer, &waiting, also_notify))?;
+        Ok(Snapshots { saves, transfers: jobs, pieces_waiting })
     }
 
     /// Has a snapshot written.
@@ -63,7 +73,15 @@ impl Snapshots {
 
     /// Has a piece of another node's snapshot written.
     pub(super) fn receive(&self, chunk: ReceivedChunk) {
+        self.pieces_waiting.fetch_add(1, Relaxed);
         self.transfers.send(Job::Receive(chunk)).ok();
+    }
+}
+
+impl Snapshots {
+    /// Whether the disk cannot keep up with the pieces that come in.
+    pub(super) fn is_behind(&self) -> bool {
+        self.pieces_waiting.load(Relaxed) > PIECES_WAITING_MAX
     }
 }
 
@@ -94,20 +112,25 @@ fn transfer_all(
     node: NodeId,
     mut transfers: Transfers,
     jobs: &Receiver<Job>,
+    pieces_waiting: &AtomicUsize,
     notify: impl Fn(Input),
 ) {
     for job in jobs {
         match job {
             Job::Read(chunk) => notify(read(node, &mut transfers, chunk)),
-            Job::Receive(chunk) => match transfers.receive(&chunk) {
-                Ok(None) => {}
-                Ok(Some(saved)) => notify(Input::SnapshotReceived { saved }),
-                Err(error) => {
-                    let snapshot = chunk.snapshot;
-                    tracing::warn!(event = "snapshot_not_received", node, index = snapshot.index, %error);
-                    notify(Input::ReceiveFailed { snapshot });
+            Job::Receive(chunk) => {
+                let outcome = transfers.receive(&chunk);
+                pieces_waiting.fetch_sub(1, Relaxed);
+                match outcome {
+                    Ok(None) => {}
+                    Ok(Some(saved)) => notify(Input::SnapshotReceived { saved }),
+                    Err(error) => {
+                        let snapshot = chunk.snapshot;
+                        tracing::warn!(event = "snapshot_not_received", node, index = snapshot.index, %error);
+                        notify(Input::ReceiveFailed { snapshot });
+                    }
                 }
-            },
+            }
         }
     }
 }
