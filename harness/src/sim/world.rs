@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::effects::{Effects, Event, Outcome, ReadChunk, Record, Role, Send, Token};
-use raft_core::message::Envelope;
+use raft_core::message::{Envelope, Message};
 use raft_core::node::{Input, Node, Options, Standing};
 use raft_core::snapshot::Snapshot;
 use raft_core::types::{EntryId, Index, NodeId};
@@ -89,6 +89,8 @@ pub(super) struct World<'p> {
     /// Faults that wait for something, and their positions in the plan.
     pub(super) armed: BTreeMap<u64, (Trigger, usize)>,
     pub(super) healing: Healing,
+    /// When a node was last told to campaign.
+    pub(super) told_to_campaign: Option<Micros>,
     /// Questions without an answer: whom, in which life, what.
     pub(super) asking: BTreeMap<Token, (Slot, u64, Asked)>,
     /// The text of each snapshot's file; all nodes write the same.
@@ -137,6 +139,7 @@ impl<'p> World<'p> {
             active: BTreeMap::new(),
             armed: BTreeMap::new(),
             healing: Healing::default(),
+            told_to_campaign: None,
             asking: BTreeMap::new(),
             files: BTreeMap::new(),
             tally: Tally::default(),
@@ -300,6 +303,9 @@ impl<'p> World<'p> {
         if self.trace.is_some() {
             let text = notation::envelope(&envelope);
             self.say(&text);
+        }
+        if matches!(envelope.message, Message::TimeoutNow) {
+            self.told_to_campaign = Some(self.now);
         }
         self.input(slot, Input::Peer(envelope))
     }

@@ -83,7 +83,10 @@ fn verdict_that_cannot_be_printed_stands() {
 fn raftd_that_is_not_beside_the_harness_is_missed_with_the_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let alone = directory.path().join("harness");
-    fs::copy(env!("CARGO_BIN_EXE_harness"), &alone).unwrap();
+    // Another process copies it: whatever this one forks meanwhile would hold a copy open for writing that it made itself,
+    // and then the system does not run it ("text file busy").
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_harness")).arg(&alone).status();
+    assert!(copied.unwrap().success());
     for args in [&["run", "register"][..], &["cluster"]] {
         let assert = assert_cmd::Command::new(&alone).args(args).assert();
         assert.code(64).stderr(contains("cargo build --release").and(contains("--raftd PATH")));
