@@ -125,23 +125,25 @@ impl Node {
         }
     }
 
-    /// Messages whose higher term is not adopted: campaigns that disturb a working leader, and
-    /// pre-votes, which change nothing at their receiver.
+    /// Messages whose higher term is not adopted: campaigns that disturb a working leader,
+    /// pre-votes, which change nothing at their receiver, and to a leader all that a former member has
+    /// to answer or to ask: it must not disturb by its term either (Thesis §4.2.3).
     pub(crate) fn is_deaf_to(&self, from: NodeId, message: &Message) -> bool {
         match message {
             Message::PreVote { .. } => true,
             Message::Vote { transfer, .. } => !transfer && self.is_content(from),
             Message::PreVoteReply { .. }
             | Message::VoteReply { .. }
-            | Message::Append { .. }
             | Message::AppendAccepted { .. }
             | Message::AppendRejected { .. }
-            | Message::Install { .. }
             | Message::InstallReply { .. }
             | Message::Lost { .. }
-            | Message::TimeoutNow
             | Message::ReadIndex { .. }
-            | Message::ReadIndexReply { .. } => false,
+            | Message::ReadIndexReply { .. } => {
+                let is_leader = matches!(self.role, RoleState::Leader(_));
+                is_leader && self.configs.latest().member(from).is_none()
+            }
+            Message::Append { .. } | Message::Install { .. } | Message::TimeoutNow => false,
         }
     }
 
