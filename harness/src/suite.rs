@@ -220,8 +220,7 @@ impl<'a> Suite<'a> {
     /// The words of a command that makes the same choices again.
     fn reproduce(&self, scenario: &Scenario) -> Vec<String> {
         let args = self.args;
-        let program = std::env::args().next().unwrap_or_else(|| "harness".to_owned());
-        let mut words = vec![program, "run".to_owned(), scenario.argument.clone()];
+        let mut words = vec![program(), "run".to_owned(), scenario.argument.clone()];
         let limit = humantime::format_duration(args.time_limit).to_string().replace(' ', "");
         words.extend([
             "--time-limit".to_owned(),
@@ -265,7 +264,8 @@ impl<'a> Suite<'a> {
         }
         let history = directory.file(store::HISTORY);
         if history.exists() {
-            writeln!(out, " check      harness check {}", history.display())?;
+            let check = [program(), "check".to_owned(), history.display().to_string()];
+            writeln!(out, " check      {}", terminal::shell(&check))?;
         }
         writeln!(out, " reproduce  {}\n", terminal::shell(&self.reproduce(scenario)))
     }
@@ -407,6 +407,11 @@ fn print_table(out: &mut impl Write, runs: &[Ran], left_out: usize) -> io::Resul
         writeln!(out, " {left_out} more not run")?;
     }
     Ok(())
+}
+
+/// The harness as the user called it.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "harness".to_owned())
 }
 
 fn random_seed() -> u64 {

@@ -12,7 +12,6 @@ use raft_core::node::Input;
 use raft_core::types::{Index, NodeId};
 use serde_json::{Value, json};
 
-use super::notation;
 use super::plan::{ClientOperation, Kind, MS, Plan};
 use super::rng::{Micros, Rng};
 use super::safety::Asked;
@@ -459,7 +458,7 @@ impl Running {
 
     fn words(&self) -> String {
         match &self.write {
-            Some((request, op)) => format!("{request} {}", notation::op(op)),
+            Some((request, op)) => format!("{request} {op}"),
             None => self.operation.key().to_owned(),
         }
     }

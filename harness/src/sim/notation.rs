@@ -1,7 +1,6 @@
 //! Messages and events in few words, for traces.
 
 use raft_core::effects::{Event, Outcome, Record, Write};
-use raft_core::kv::Op;
 use raft_core::membership::Configuration;
 use raft_core::message::{Envelope, Message};
 use raft_core::types::{Entry, NodeId, Payload};
@@ -81,21 +80,8 @@ pub(super) fn payload(entry: &Entry) -> String {
     let id = entry.id;
     match &entry.payload {
         Payload::Noop => format!("{id} noop"),
-        Payload::Command(command) => format!("{id} {} {}", command.request, op(&command.op)),
+        Payload::Command(command) => format!("{id} {} {}", command.request, command.op),
         Payload::Configuration(config) => format!("{id} config {}", configuration(config)),
-    }
-}
-
-pub(super) fn op(op: &Op) -> String {
-    match op {
-        Op::Put { key, value } => format!("put {key} {value}"),
-        Op::Delete { key } => format!("delete {key}"),
-        Op::Cas { key, expect, value } => {
-            format!("cas {key} {} {value}", expect.as_deref().unwrap_or("none"))
-        }
-        Op::Append { key, value } => format!("append {key} {value}"),
-        Op::Incr { key, by } => format!("incr {key} {by}"),
-        Op::Txn(txn) => format!("txn {txn}"),
     }
 }
 

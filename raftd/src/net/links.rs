@@ -81,13 +81,18 @@ pub(crate) async fn keep_link(to: LinkTo, context: Context) -> Infallible {
     }
 }
 
-async fn dial(to: &LinkTo, context: &Context) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
-    let stream = TcpStream::connect(to.address).await?;
-    // Where nobody listens on one of this host's own ephemeral ports, the system may take that very port for our end, and
-    // connect it to itself (simultaneous open): it would even keep the member from coming back.
+/// Where nobody listens on one of this host's own ephemeral ports, the system may take that very port for our end, and
+/// connect it to itself (simultaneous open): it would even keep the member from coming back.
+fn check_other_end(stream: &TcpStream) -> io::Result<()> {
     if stream.local_addr()? == stream.peer_addr()? {
         return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "connected to itself"));
     }
+    Ok(())
+}
+
+async fn dial(to: &LinkTo, context: &Context) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+    let stream = TcpStream::connect(to.address).await?;
+    check_other_end(&stream)?;
     SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     let (reader, mut writer) = super::split(stream)?;
     let mut line = Vec::new();
@@ -127,5 +132,26 @@ async fn hang_on(mut reader: OwnedReadHalf) -> (bool, String) {
     match timeout(GOOD_AFTER, &mut until_end).await {
         Ok(end) => (false, end),
         Err(_) => (true, until_end.await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connection_to_itself_is_refused_and_any_other_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        check_other_end(&stream).unwrap();
+        // What the system does by chance is done on purpose here.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own = socket.local_addr().unwrap();
+        let stream = socket.connect(own).await.unwrap();
+        let error = check_other_end(&stream).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

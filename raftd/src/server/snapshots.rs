@@ -147,3 +147,45 @@ fn read(node: NodeId, transfers: &mut Transfers, chunk: ReadChunk) -> Input {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use raft_core::types::EntryId;
+
+    use super::*;
+    use crate::storage::{Founding, Identity, open};
+
+    #[test]
+    fn pieces_that_the_disk_has_not_taken_hold_up_their_sender() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity { cluster: "test".into(), node: 1 };
+        let founding = Founding { founders: BTreeSet::from([1, 2]), has_peers: true };
+        let opened = open(dir.path(), &identity, &founding).unwrap();
+        // The first piece does not fit: the thread says so, and is not heard before the gate opens.
+        let (gate, opens) = mpsc::channel::<()>();
+        let opens = Arc::new(std::sync::Mutex::new(opens));
+        let (told, news) = mpsc::channel();
+        let notify = move |input| {
+            opens.lock().unwrap().recv().ok();
+            told.send(input).ok();
+        };
+        let snapshots = Snapshots::spawn(1, opened.saver, opened.transfers, notify).unwrap();
+        let piece = |last: u64| ReceivedChunk {
+            snapshot: EntryId { term: 1, index: last },
+            offset: 7,
+            data: "x".into(),
+            is_last: false,
+        };
+        let count = u64::try_from(PIECES_WAITING_MAX).unwrap() + 2;
+        (1..=count).for_each(|last| snapshots.receive(piece(last)));
+        // One may be with the thread already.
+        assert!(snapshots.is_behind());
+        drop(gate);
+        for _ in 0..count {
+            news.recv().unwrap();
+        }
+        assert!(!snapshots.is_behind());
+    }
+}

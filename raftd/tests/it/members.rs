@@ -103,14 +103,20 @@ fn all_members_are_replaced_by_others_at_once() {
     assert_eq!(cluster.get("x").as_deref(), Some("2"));
 }
 
-#[test]
-fn cluster_of_one_grows() {
+/// Founded by node 1, and joined by nodes 2 and 3, which have votes.
+fn grown_from_one() -> Cluster {
     let mut cluster = Cluster::start(1);
     cluster.put("a:1", "x", "1");
     for id in [2, 3] {
         join(&mut cluster, id);
         cluster.operate(&json!({"member": {"promote": id}}));
     }
+    cluster
+}
+
+#[test]
+fn cluster_of_one_grows() {
+    let mut cluster = grown_from_one();
     cluster.kill(1);
     cluster.put_at(vec![2, 3], "a:2", "x", "2");
     cluster.start_node(1);
@@ -120,12 +126,7 @@ fn cluster_of_one_grows() {
 
 #[test]
 fn only_founder_that_lost_its_directory_does_not_found_again_unnoticed() {
-    let mut cluster = Cluster::start(1);
-    cluster.put("a:1", "x", "1");
-    for id in [2, 3] {
-        join(&mut cluster, id);
-        cluster.operate(&json!({"member": {"promote": id}}));
-    }
+    let mut cluster = grown_from_one();
     cluster.kill(1);
     cluster.wipe(1);
     cluster.start_node(1);

@@ -93,6 +93,22 @@ impl Op {
     }
 }
 
+/// `put x 2`
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Put { key, value } => write!(f, "put {key} {value}"),
+            Op::Delete { key } => write!(f, "delete {key}"),
+            Op::Cas { key, expect, value } => {
+                write!(f, "cas {key} {} {value}", expect.as_deref().unwrap_or("none"))
+            }
+            Op::Append { key, value } => write!(f, "append {key} {value}"),
+            Op::Incr { key, by } => write!(f, "incr {key} {by}"),
+            Op::Txn(txn) => write!(f, "txn {txn}"),
+        }
+    }
+}
+
 /// `client:seq`, the name of a request for all time.
 ///
 /// A client's name may end in `@INDEX`, the *birth index*: a commit index that the client had seen before its first

@@ -240,7 +240,7 @@ impl Stage {
         let mut op = op.to_vec();
         let ack = op.pop_if(|word| word.starts_with("ack=")).map_or(0, |ack| setting(ack, "ack"));
         let op = parse_op(&op);
-        self.say(format!("n{id} is asked {request} {}", notation::op(&op)));
+        self.say(format!("n{id} is asked {request} {op}"));
         let request = request.parse().expect("a request like c:1");
         self.cluster().propose(id, Command { request, ack, op });
     }

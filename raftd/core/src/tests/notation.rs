@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use super::safety::Request;
 use crate::effects::{Event, Outcome, Record, Role, TransferFailure, Write};
-use crate::kv::{Op, Output, Refusal};
+use crate::kv::{Output, Refusal};
 use crate::membership::{ChangeRefusal, Configuration};
 use crate::message::{Envelope, Message, ReadQuestion, Stand};
 use crate::node::View;
@@ -141,20 +141,6 @@ pub(super) fn members(config: &Configuration) -> String {
         text = format!("{text} learners {}", set(config.learners()));
     }
     text
-}
-
-/// `c:1 put x=1`
-pub(super) fn op(op: &Op) -> String {
-    match op {
-        Op::Put { key, value } => format!("put {key} {value}"),
-        Op::Delete { key } => format!("delete {key}"),
-        Op::Cas { key, expect, value } => {
-            format!("cas {key} {} {value}", expect.as_deref().unwrap_or("none"))
-        }
-        Op::Append { key, value } => format!("append {key} {value}"),
-        Op::Incr { key, by } => format!("incr {key} {by}"),
-        Op::Txn(txn) => format!("txn {txn}"),
-    }
 }
 
 /// `n2 becomes follower in term 3 of n1`; `view` is after the step.
