@@ -118,7 +118,8 @@ impl World<'_> {
         let could_win = |candidate: &View| {
             let elects = |voter: &View| voter.last <= candidate.last;
             let is_for = |id| intact.iter().any(|view| view.id == id && elects(view));
-            is_quorum(&candidate.config, is_for)
+            // A learner does not stand for election, even if it has the longest log and the others would have it.
+            candidate.config.is_voter(candidate.id) && is_quorum(&candidate.config, is_for)
         };
         lost.iter().any(is_robbed) && !intact.iter().any(could_win)
     }
