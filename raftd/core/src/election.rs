@@ -126,8 +126,9 @@ impl Node {
     }
 
     /// Messages whose higher term is not adopted: campaigns that disturb a working leader,
-    /// pre-votes, which change nothing at their receiver, and to a leader all that a former member has
-    /// to answer or to ask: it must not disturb by its term either (Thesis §4.2.3).
+    /// pre-votes, which change nothing at their receiver, and, while there is a leader, all that a former
+    /// member has to answer or to ask: it must not disturb by its term either, neither the leader nor a
+    /// follower, which would pass the term on (Thesis §4.2.3).
     pub(crate) fn is_deaf_to(&self, from: NodeId, message: &Message) -> bool {
         match message {
             Message::PreVote { .. } => true,
@@ -140,8 +141,7 @@ impl Node {
             | Message::Lost { .. }
             | Message::ReadIndex { .. }
             | Message::ReadIndexReply { .. } => {
-                let is_leader = matches!(self.role, RoleState::Leader(_));
-                is_leader && self.configs.latest().member(from).is_none()
+                self.is_content(from) && self.configs.latest().member(from).is_none()
             }
             Message::Append { .. } | Message::Install { .. } | Message::TimeoutNow => false,
         }
