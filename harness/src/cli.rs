@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use history_checker::model::Model;
+use serde_json::Value;
 
 use crate::cluster::process::SUPERVISE_NODE;
 use crate::elections::args::{self as elections, BenchElections};
+use crate::workload::Object;
 
 /// The longest run: times far beyond it cannot be told from the end of all time.
 const TIME_LIMIT_MAX: Duration = Duration::from_hours(30 * 24);
@@ -119,6 +121,33 @@ pub struct Check {
     /// Histories, or run directories
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+    /// What the objects are [default: as the header or the operations' names say; see `harness list models`]
+    #[arg(long, value_name = "NAME", value_parser = model)]
+    pub model: Option<Model>,
+    /// What every object is before the first operation, as JSON: 0, '"unlocked"', '{"x":0}' [default: no value]
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    pub initial: Option<Value>,
+    /// What it means that a read returned nil: there was no value, or (Knossos) the client did not learn it
+    #[arg(long, value_name = "MEANING", value_enum, default_value_t)]
+    pub nil_read: NilRead,
+    /// How the files are written
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: Format,
+    /// Whether values in Jepsen's formats are pairs of a key and a value, as jepsen.independent writes them
+    #[arg(long, value_name = "WHETHER", value_enum, default_value_t)]
+    pub independent: Independent,
+    /// Write the fewest operations that still contradict each other to this file, as a history for `harness check`
+    #[arg(long, value_name = "FILE")]
+    pub core: Option<PathBuf>,
+    /// Give up after this long; what is decided by then is told, the rest is unknown [default: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub time_limit: Option<Duration>,
+    /// Memory for the exact search, MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
+    pub memory_limit: u64,
+    /// Keys at the same time [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = jobs)]
+    pub jobs: Option<usize>,
     /// How to say it
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: Output,
@@ -193,17 +222,17 @@ pub enum SimWorkload {
 impl SimWorkload {
     /// Its name.
     pub fn name(self) -> &'static str {
-        Model::from(self).name()
+        Object::from(self).name()
     }
 }
 
-impl From<SimWorkload> for Model {
-    fn from(workload: SimWorkload) -> Model {
+impl From<SimWorkload> for Object {
+    fn from(workload: SimWorkload) -> Object {
         match workload {
-            SimWorkload::Register => Model::Register,
-            SimWorkload::CasRegister => Model::CasRegister,
-            SimWorkload::Append => Model::Append,
-            SimWorkload::Counter => Model::Counter,
+            SimWorkload::Register => Object::Register,
+            SimWorkload::CasRegister => Object::CasRegister,
+            SimWorkload::Append => Object::Append,
+            SimWorkload::Counter => Object::Counter,
         }
     }
 }
@@ -237,6 +266,44 @@ pub enum Output {
     Json,
 }
 
+/// What `--nil-read` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum NilRead {
+    /// There was no value
+    #[default]
+    Unset,
+    /// The client did not learn the value, so the read says nothing
+    Any,
+}
+
+/// What `--independent` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Independent {
+    /// Find out from the values
+    #[default]
+    Auto,
+    /// They are pairs
+    Yes,
+    /// They are values
+    No,
+}
+
+/// How a history is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Find out from how it begins
+    #[default]
+    Auto,
+    /// history.jsonl of a run: a header line, then one event a line
+    History,
+    /// One operation a line, as JSON, with the times of its call and its return
+    Operations,
+    /// Jepsen's history.edn: maps, one for each event
+    Edn,
+    /// Lines of Jepsen's log: `INFO  jepsen.util - 0 :invoke :read nil`
+    Log,
+}
+
 /// What `harness list` knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Listable {
@@ -248,6 +315,16 @@ pub enum Listable {
     Models,
     /// What can be tested
     Targets,
+}
+
+/// `cas-register`.
+fn model(name: &str) -> Result<Model, String> {
+    Model::named(name).ok_or_else(|| format!("it must be one of {}", Model::names()))
+}
+
+/// A JSON value.
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("it must be JSON: {error}"))
 }
 
 /// `0..1000`.

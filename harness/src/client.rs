@@ -11,11 +11,10 @@
 use std::time::Duration;
 
 use history_checker::history::Kind;
-use history_checker::model::Model;
 use raftctl::{Answer, Call, Client, Code, Consistency, Endpoint, NodeId, Op, Options};
 use serde_json::{Value, json};
 
-use crate::workload::Operation;
+use crate::workload::{Object, Operation};
 
 /// Ends a token in the value of an append workload's key; `raftd` appends text to text.
 pub(crate) const TOKEN_END: char = ',';
@@ -32,7 +31,7 @@ pub struct Access {
     /// How fresh reads are asked to be.
     pub consistency: Consistency,
     /// Tells what the values are.
-    pub model: Model,
+    pub model: Object,
 }
 
 /// One client process: a session of its own, pinned to a node.
@@ -42,7 +41,7 @@ pub struct Access {
 pub struct Session {
     client: Client,
     consistency: Consistency,
-    model: Model,
+    model: Object,
 }
 
 /// What came of an operation: the history's completion, except for who, when and what it was.
@@ -143,17 +142,17 @@ impl Session {
 }
 
 /// A stored value in the model's terms; one that makes no sense there is kept as it is, for the checker to object to.
-pub(crate) fn read_value(model: Model, value: Option<String>) -> Value {
+pub(crate) fn read_value(model: Object, value: Option<String>) -> Value {
     match (model, value) {
-        (Model::Append, None) => json!([]),
-        (Model::Append, Some(text)) => {
+        (Object::Append, None) => json!([]),
+        (Object::Append, Some(text)) => {
             let tokens = text.strip_suffix(TOKEN_END).unwrap_or(&text);
             json!(tokens.split(TOKEN_END).collect::<Vec<_>>())
         }
-        (Model::Counter, Some(text)) => {
+        (Object::Counter, Some(text)) => {
             text.parse::<i64>().map_or_else(|_| json!(text), Value::from)
         }
-        (Model::Register | Model::CasRegister | Model::Counter, value) => json!(value),
+        (Object::Register | Object::CasRegister | Object::Counter, value) => json!(value),
     }
 }
 
@@ -181,7 +180,7 @@ mod tests {
 
     #[test]
     fn read_value_splits_tokens_at_their_ends() {
-        let read = |text: Option<&str>| read_value(Model::Append, text.map(str::to_owned));
+        let read = |text: Option<&str>| read_value(Object::Append, text.map(str::to_owned));
         assert_eq!(read(None), json!([]));
         assert_eq!(read(Some("1-1,2-1,")), json!(["1-1", "2-1"]));
         assert_eq!(read(Some("1-1,2-")), json!(["1-1", "2-"]), "a torn token is not hidden");
@@ -190,7 +189,7 @@ mod tests {
 
     #[test]
     fn read_value_of_a_counter_is_a_number_or_left_as_it_is() {
-        let read = |text: Option<&str>| read_value(Model::Counter, text.map(str::to_owned));
+        let read = |text: Option<&str>| read_value(Object::Counter, text.map(str::to_owned));
         assert_eq!(read(None), Value::Null);
         assert_eq!(read(Some("-7")), json!(-7));
         assert_eq!(read(Some("seven")), json!("seven"));

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
+use history_checker::formats::{Format, Independent};
+use history_checker::history::{NilRead, ReadOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
@@ -16,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{self, Command, Listable, Output};
 use crate::cluster::{self, Cluster, process};
 use crate::exit::Exit;
-use crate::judge::judge;
+use crate::judge::{Terms, judge};
 use crate::nemesis::Kind;
 use crate::record::Record;
 use crate::scenario::Scenario;
@@ -110,6 +112,7 @@ async fn check(args: &cli::Check, interrupted: &watch::Receiver<bool>) -> anyhow
         terminal::note(format!("error: there is no history at {}", missing.display()));
         return Ok(Exit::Usage);
     }
+    let terms = Terms::from(args);
     let mut exit = Exit::Valid;
     for (done, path) in args.files.iter().enumerate() {
         if done > 0 && *interrupted.borrow() {
@@ -118,10 +121,10 @@ async fn check(args: &cli::Check, interrupted: &watch::Receiver<bool>) -> anyhow
             return Ok(exit.merge(Exit::Unknown));
         }
         let path = if path.is_dir() { path.join(store::HISTORY) } else { path.clone() };
-        let outcome = match judge(&path, interrupted).await {
+        let outcome = match judge(&path, &terms, interrupted).await {
             Ok(record) => {
                 exit = exit.merge(record.results.verdict.into());
-                print_verdict(args, &path, &record)
+                print_verdict(args, &path, &record).and_then(|()| write_core(args, &record))
             }
             Err(error) => Err(error),
         };
@@ -145,6 +148,58 @@ fn print_verdict(args: &cli::Check, path: &Path, record: &Record) -> anyhow::Res
         }
     });
     printed.with_context(|| format!("cannot print the verdict of {}", path.display()))
+}
+
+/// `--core`: the fewest operations that contradict each other, as a history of their own.
+fn write_core(args: &cli::Check, record: &Record) -> anyhow::Result<()> {
+    let Some(path) = &args.core else { return Ok(()) };
+    let mut violations = record.results.checks.iter().flat_map(|check| &check.violations);
+    let Some(core) = violations.find_map(|violation| violation.core.as_ref()) else {
+        terminal::note(format!(
+            "nothing to write to {}: no contradiction was found",
+            path.display()
+        ));
+        return Ok(());
+    };
+    std::fs::write(path, &core.history)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    terminal::note(format!(
+        "{} written to {}; check it alone with: harness check {}",
+        terminal::plural(core.operations, "operation"),
+        path.display(),
+        terminal::shell(&[path.display().to_string()])
+    ));
+    Ok(())
+}
+
+impl From<&cli::Check> for Terms {
+    fn from(args: &cli::Check) -> Terms {
+        Terms {
+            reading: ReadOptions {
+                format: match args.format {
+                    cli::Format::Auto => None,
+                    cli::Format::History => Some(Format::History),
+                    cli::Format::Operations => Some(Format::Operations),
+                    cli::Format::Edn => Some(Format::JepsenEdn),
+                    cli::Format::Log => Some(Format::JepsenLog),
+                },
+                independent: match args.independent {
+                    cli::Independent::Auto => Independent::Auto,
+                    cli::Independent::Yes => Independent::Yes,
+                    cli::Independent::No => Independent::No,
+                },
+                model: args.model,
+                initial: args.initial.clone(),
+                nil_read: match args.nil_read {
+                    cli::NilRead::Unset => NilRead::Unset,
+                    cli::NilRead::Any => NilRead::Any,
+                },
+            },
+            time_limit: args.time_limit,
+            memory_bytes_max: Some(args.memory_limit << 20),
+            threads: args.jobs,
+        }
+    }
 }
 
 /// `harness list`.
@@ -207,7 +262,7 @@ async fn report(directory: &Path, interrupted: &watch::Receiver<bool>) -> anyhow
     }
     let results = directory.join(store::RESULTS);
     if !results.exists() {
-        let record = judge(&history, interrupted).await?;
+        let record = judge(&history, &Terms::default(), interrupted).await?;
         std::fs::write(&results, record.to_json()?)
             .with_context(|| format!("cannot write {}", results.display()))?;
     }

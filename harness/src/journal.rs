@@ -11,13 +11,13 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use history_checker::Watcher;
 use history_checker::history::{Event, Fault, Header, Kind, Process, WriteError, Writer};
 use raftctl::NodeId;
 use serde_json::json;
 
 use crate::client::Completion;
 use crate::cluster;
-use crate::online::Online;
 use crate::workload::Operation;
 
 /// How often the file is brought up to date.
@@ -72,7 +72,7 @@ pub struct Live {
     pub fail: u64,
     /// With `info`.
     pub info: u64,
-    /// Reads that are certainly wrong.
+    /// Certain violations: what the check will find wrong whatever is still to come.
     pub anomalies: u64,
     /// The highest term that has a leader, and who that is.
     pub leader: Option<(NodeId, u64)>,
@@ -99,7 +99,8 @@ struct State {
     /// The first error of the file; nothing is written after it.
     failed: Option<WriteError>,
     live: Live,
-    online: Online,
+    /// Until it cannot follow any more, which would be a defect of this program and is no reason to stop.
+    watcher: Option<Watcher>,
 }
 
 impl Journal {
@@ -111,7 +112,7 @@ impl Journal {
             time: 0,
             failed: None,
             live: Live::default(),
-            online: Online::default(),
+            watcher: Watcher::new(header).ok(),
         };
         Ok(Journal { start, state: Mutex::new(state) })
     }
@@ -134,13 +135,12 @@ impl Journal {
         state.time
     }
 
-    /// A client's request, invoked then, has come to an end.
+    /// A client's request has come to an end.
     pub fn completed(
         &self,
         process: u64,
         operation: &Operation,
         request: Option<&str>,
-        invoked: u64,
         completion: Completion,
     ) {
         let kind = completion.kind;
@@ -154,11 +154,6 @@ impl Journal {
         event.role = completion.role;
         event.term = completion.term;
         let mut state = self.lock();
-        if kind == Kind::Ok {
-            let now = self.now();
-            state.online.completed(operation, invoked, now, &event.value);
-            state.live.anomalies = state.online.anomalies();
-        }
         match kind {
             Kind::Ok => state.live.ok += 1,
             Kind::Fail => state.live.fail += 1,
@@ -237,6 +232,11 @@ impl State {
     fn write(&mut self, mut event: Event, time: u64) {
         self.time = self.time.max(time);
         event.time = self.time;
+        match self.watcher.as_mut().map(|watcher| watcher.add(&event)) {
+            Some(Ok(found)) => self.live.anomalies += u64::from(found.is_some()),
+            Some(Err(_)) => self.watcher = None,
+            None => {}
+        }
         if let Err(error) = self.writer.write(event) {
             self.failed.get_or_insert(error);
         }

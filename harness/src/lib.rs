@@ -6,7 +6,7 @@
 //! | [`suite`], [`canary`] | one run after another, each with its verdict, and what one means that must be `invalid` |
 //! | [`scenario`], [`workload`] | what to run, and the operations that clients draw from it |
 //! | [`runner`], [`traffic`], [`client`] | one run: its stages, the clients at work, what came of an operation |
-//! | [`journal`], [`online`], [`progress`] | the history as it is written, anomalies so far, the status line |
+//! | [`journal`], [`progress`] | the history as it is written, the status line |
 //! | [`cluster`], [`nemesis`] | processes and the wires between them, and faults |
 //! | [`sim`], [`simulate`] | the core in a world of virtual time, thousands of schedules a minute |
 //! | [`elections`] | how long a cluster is without a leader when its leader dies |
@@ -24,7 +24,6 @@ pub mod exit;
 pub mod journal;
 pub mod judge;
 pub mod nemesis;
-pub mod online;
 pub mod progress;
 pub mod record;
 pub mod report;

@@ -79,7 +79,7 @@ impl Record {
         let mut phases = Vec::new();
         let mut faults: BTreeMap<String, FaultRecord> = BTreeMap::new();
         let mut schedule = Vec::new();
-        for event in history.events() {
+        for event in history.others() {
             match &event.process {
                 Process::Named(name) if name == "runner" && event.f == "phase" => {
                     let phase = event.value.as_str().unwrap_or_default().to_owned();

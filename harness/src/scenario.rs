@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use history_checker::history::Minima;
-use history_checker::model::Model;
 use history_checker::results::Verdict;
 use raftctl::Consistency;
 use serde::Deserialize;
@@ -20,7 +19,7 @@ use toml::Spanned;
 
 use crate::nemesis as fault;
 use crate::terminal;
-use crate::workload::{self, F};
+use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -97,7 +96,7 @@ pub struct Scenario {
     pub name: String,
     /// What its histories are held against.
     #[serde(deserialize_with = "model")]
-    pub model: Model,
+    pub model: Object,
     /// What the verdict should be: `invalid` for a canary, which proves that the bench can see.
     #[serde(deserialize_with = "decided")]
     pub expected: Verdict,
@@ -387,11 +386,13 @@ fn between<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
     }
 }
 
-fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model, D::Error> {
+fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
     let name = String::deserialize(deserializer)?;
-    let unknown =
-        || D::Error::custom(format!("no model is called {name:?}; there are {}", Model::names()));
-    Model::named(&name).ok_or_else(unknown)
+    let unknown = || {
+        let names = Object::ALL.map(Object::name).join(", ");
+        D::Error::custom(format!("no workload is about {name:?}; there are {names}"))
+    };
+    Object::named(&name).ok_or_else(unknown)
 }
 
 fn number_of_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::canary::{Sighting, sighting};
 use crate::cli;
 use crate::exit::Exit;
-use crate::judge::judge;
+use crate::judge::{Terms, judge};
 use crate::nemesis::Kind;
 use crate::progress::spinner;
 use crate::record::Record;
@@ -307,7 +307,7 @@ async fn conclude(
     interrupted: &watch::Receiver<bool>,
 ) -> anyhow::Result<Concluded> {
     let spinner = spinner("checking the history");
-    let judged = judge(&directory.file(store::HISTORY), interrupted).await;
+    let judged = judge(&directory.file(store::HISTORY), &Terms::default(), interrupted).await;
     spinner.finish_and_clear();
     let (record, ran) = match (ran, judged) {
         (Err(error), Ok(record)) if record.is_counterexample() => (record, Err(error)),

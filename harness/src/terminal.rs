@@ -6,7 +6,7 @@ use std::io::{self, StdoutLock, Write, stderr, stdout};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use console::{Term, style};
-use history_checker::results::{Results, Verdict, Violation};
+use history_checker::results::{Core, Results, Verdict, Violation};
 use indicatif::HumanCount;
 
 use crate::record::Record;
@@ -51,6 +51,14 @@ pub fn verdict(out: &mut impl Write, record: &Record) -> io::Result<()> {
             style(title(violation)).bold(),
             paragraph(&violation.explanation)
         )?;
+        if let Some(core) = core(results, violation) {
+            let minimal = if core.is_minimal { " (none of them can be left out)" } else { "" };
+            let operations = plural(core.operations, "operation");
+            writeln!(out, "\n {operations} that contradict each other{minimal}:\n")?;
+            for line in core.timeline.trim_end().lines() {
+                writeln!(out, " {line}")?;
+            }
+        }
     }
     Ok(())
 }
@@ -161,6 +169,13 @@ fn violation(results: &Results) -> Option<&Violation> {
     headline.chain(rejecting()).flat_map(|check| &check.violations).next()
 }
 
+/// The fewest operations that contradict each other on the violation's key.
+fn core<'r>(results: &'r Results, violation: &'r Violation) -> Option<&'r Core> {
+    let all = || results.checks.iter().flat_map(|check| &check.violations);
+    let of_key = || all().filter(|other| other.key == violation.key);
+    violation.core.as_ref().or_else(|| of_key().find_map(|other| other.core.as_ref()))
+}
+
 /// ` Stale read of k12`.
 fn title(violation: &Violation) -> String {
     let key = violation.key.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
@@ -188,6 +203,7 @@ mod tests {
             explanation: format!("{class}, explained."),
             events: Vec::new(),
             time: 0,
+            core: None,
             stale: None,
         };
         Check {

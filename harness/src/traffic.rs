@@ -229,7 +229,7 @@ impl Worker {
             Err(error) => error.request.as_ref().map(ToString::to_string),
         };
         let journal = Arc::clone(&self.shared.journal);
-        let invoked = journal.invoked(self.process, self.node, operation, request.as_deref());
+        journal.invoked(self.process, self.node, operation, request.as_deref());
         let outcome = match begun {
             Ok(call) => call.send().await,
             Err(error) => Err(error),
@@ -237,7 +237,7 @@ impl Worker {
         let completion = self.session.completion(operation, outcome);
         let kind = completion.kind;
         self.learn(operation, &completion);
-        journal.completed(self.process, operation, request.as_deref(), invoked, completion);
+        journal.completed(self.process, operation, request.as_deref(), completion);
         if kind == Kind::Info {
             self.process = self.shared.fresh_process();
             self.session = self.shared.access.session(self.process, self.node)?;

@@ -62,9 +62,27 @@ pub struct Violation {
     pub events: Vec<u64>,
     /// The point in time to look at, nanoseconds.
     pub time: u64,
+    /// The fewest operations that still contradict each other, if they were looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<Core>,
     /// For stale reads: how stale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<StaleRead>,
+}
+
+/// Operations that contradict each other by themselves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Core {
+    /// How many.
+    pub operations: u64,
+    /// None of them can be left out. Otherwise there was no time to find out.
+    pub is_minimal: bool,
+    /// On one time axis, a line for each client, as text.
+    pub timeline: String,
+    /// The same as a picture: a whole `<svg>` element.
+    pub svg: String,
+    /// As a history of its own, for `harness check`.
+    pub history: String,
 }
 
 /// How stale a read was, and under which circumstances.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use history_checker::history::Event;
-use history_checker::results::{StaleRead, Violation};
+use history_checker::results::{Core, StaleRead, Violation};
 use serde::Serialize;
 
 use super::log::{Extract, extract};
@@ -37,6 +37,19 @@ pub(super) struct Explained {
     log: Option<Extract>,
     /// The evidence as it stands in the history.
     lines: String,
+    /// The fewest operations that still contradict each other.
+    core: Option<Drawn>,
+}
+
+/// The fewest operations that still contradict each other, drawn.
+#[derive(Debug, Serialize)]
+struct Drawn {
+    operations: String,
+    is_minimal: bool,
+    /// Whole SVG, with all texts escaped.
+    svg: String,
+    /// A history of its own.
+    history: String,
 }
 
 /// An operation of the evidence, or an event of a node.
@@ -114,6 +127,16 @@ pub(super) fn explain(scene: &Scene<'_>, violation: &Violation, in_full: bool) -
         stale: stale.map(circumstances),
         log,
         lines: lines(ops, events),
+        core: violation.core.as_ref().map(drawn),
+    }
+}
+
+fn drawn(core: &Core) -> Drawn {
+    Drawn {
+        operations: plural(core.operations, "operation", "operations"),
+        is_minimal: core.is_minimal,
+        svg: core.svg.clone(),
+        history: clip(&core.history, LINES_BYTES_MAX),
     }
 }
 

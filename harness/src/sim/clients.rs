@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use history_checker::history::{Event, Header, History, Kind as Completed, Process};
-use history_checker::model::Model;
 use history_checker::results::Verdict;
 use history_checker::{Options, check};
 use raft_core::effects::{Outcome, Token};
@@ -18,12 +17,12 @@ use super::safety::Asked;
 use super::violation::Violation;
 use super::world::{Happening, Slot, World, say};
 use crate::client::{TOKEN_END, read_value};
-use crate::workload::Operation;
+use crate::workload::{Object, Operation};
 
 /// All clients, and what they saw.
 #[derive(Debug)]
 pub(super) struct Clients {
-    model: Model,
+    model: Object,
     sessions: Vec<Client>,
     pub(super) operations: Vec<Running>,
     /// Which operation and attempt a question stands for.

@@ -1,7 +1,6 @@
 //! The end of a run: all faults stop, and within a bounded time everything must be well again. A cluster that is stuck is
 //! as broken as one that lies.
 
-use history_checker::model::Model;
 use raft_core::effects::Role;
 use raft_core::node::{Node, Standing, View};
 use raft_core::types::{NodeId, Term};
@@ -14,7 +13,7 @@ use super::plan::{Kind, MS};
 use super::rng::{Micros, Rng};
 use super::violation::{Violation, ensure};
 use super::world::{Happening, Slot, World, say};
-use crate::workload::Operation;
+use crate::workload::{Object, Operation};
 
 /// How far the healing is.
 #[derive(Debug, Default)]
@@ -194,9 +193,11 @@ impl World<'_> {
         self.healing.writes += 1;
         let (key, value) = ("k0".to_owned(), format!("last-{}", self.healing.writes));
         let (kind, write) = match self.plan.model {
-            Model::Append => (Kind::Append, Operation::Append { key, token: value }),
-            Model::Counter => (Kind::Incr, Operation::Incr { key, by: 1 }),
-            Model::Register | Model::CasRegister => (Kind::Write, Operation::Write { key, value }),
+            Object::Append => (Kind::Append, Operation::Append { key, token: value }),
+            Object::Counter => (Kind::Incr, Operation::Incr { key, by: 1 }),
+            Object::Register | Object::CasRegister => {
+                (Kind::Write, Operation::Write { key, value })
+            }
         };
         let draw = Rng::stream(self.plan.seed, &[9, self.healing.writes]);
         self.begin(0, kind, write, None, timeout, draw)

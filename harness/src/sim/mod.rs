@@ -39,8 +39,6 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use history_checker::model::Model;
-
 pub use shrink::{Shrunk, shrink};
 pub use tally::Tally;
 pub use violation::Violation;
@@ -48,8 +46,10 @@ pub use violation::Violation;
 use plan::Plan;
 use world::World;
 
+use crate::workload::Object;
+
 /// The workloads that a seed may draw.
-pub const MODELS: [Model; 4] = [Model::Register, Model::CasRegister, Model::Append, Model::Counter];
+pub const MODELS: [Object; 4] = Object::ALL;
 
 /// What a run may be told beside its seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Settings {
     /// How many nodes found the cluster; otherwise the seed says.
     pub nodes: Option<u64>,
     /// What the clients do; otherwise the seed says.
-    pub model: Option<Model>,
+    pub model: Option<Object>,
     /// For tests of the simulator.
     #[doc(hidden)]
     pub sabotage: Sabotage,

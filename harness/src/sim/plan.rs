@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use history_checker::model::Model;
 use raft_core::kv::Limits;
 use raft_core::node::{Compaction, Lease};
 use raft_core::types::NodeId;
 
 use super::rng::{Micros, Rng};
 use super::{MODELS, Settings};
+use crate::workload::Object;
 
 const TRIGGERS: [Trigger; 6] = [
     Trigger::Write,
@@ -30,7 +30,7 @@ pub(super) struct Plan {
     pub(super) nodes: u64,
     /// As many nodes come after them, with empty directories, and may be asked to join.
     pub(super) spares: u64,
-    pub(super) model: Model,
+    pub(super) model: Object,
     pub(super) knobs: Knobs,
     /// In order of time.
     pub(super) items: Vec<Item>,
@@ -292,10 +292,10 @@ impl Plan {
     fn draw_operations(&mut self, rng: &mut Rng, length: Micros) {
         for _ in 0..rng.between(15, 90) {
             let write = match self.model {
-                Model::Register => Kind::Write,
-                Model::CasRegister => rng.pick(&[Kind::Write, Kind::Cas, Kind::Cas]),
-                Model::Append => Kind::Append,
-                Model::Counter => Kind::Incr,
+                Object::Register => Kind::Write,
+                Object::CasRegister => rng.pick(&[Kind::Write, Kind::Cas, Kind::Cas]),
+                Object::Append => Kind::Append,
+                Object::Counter => Kind::Incr,
             };
             let read = rng.pick(&[Kind::Read, Kind::Read, Kind::LeaseRead, Kind::StaleRead]);
             let operation = ClientOperation {

@@ -7,14 +7,16 @@
 mod generator;
 mod keys;
 
+use std::fmt;
+
 use history_checker::model::Model;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub use generator::Generator;
 
-/// What histories can be held against, in words.
-pub const MODELS: [(Model, &str); 4] = [
+/// What histories can be held against, in words. The first four are also what workloads are about ([`Object`]).
+pub const MODELS: [(Model, &str); 10] = [
     (Model::Register, "one value a key: a read returns the latest write"),
     (
         Model::CasRegister,
@@ -25,15 +27,69 @@ pub const MODELS: [(Model, &str); 4] = [
         "a list of tokens a key: every appended token is there exactly once, in one order",
     ),
     (Model::Counter, "a number a key: a read returns the sum of the increments"),
+    (
+        Model::MultiRegister,
+        "several registers: a transaction reads and writes some of them at once",
+    ),
+    (Model::Kv, "a text a key: get, put, append to it, delete, cas, incr"),
+    (Model::Set, "elements: add, remove, read them all"),
+    (Model::FifoQueue, "a queue: what was enqueued first is dequeued first"),
+    (Model::UnorderedQueue, "a queue that gives its elements back in any order"),
+    (Model::Mutex, "a lock: whoever acquires it holds it alone until it is released"),
 ];
 
-/// The operations that a workload of this model can have.
-pub fn operations(model: Model) -> &'static [F] {
-    match model {
-        Model::Register => &[F::Read, F::Write],
-        Model::CasRegister => &[F::Read, F::Write, F::Cas],
-        Model::Append => &[F::Read, F::Append],
-        Model::Counter => &[F::Read, F::Incr],
+/// What the clients of a workload work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// See [`Model::Register`].
+    Register,
+    /// See [`Model::CasRegister`].
+    CasRegister,
+    /// See [`Model::Append`].
+    Append,
+    /// See [`Model::Counter`].
+    Counter,
+}
+
+impl Object {
+    /// All of them.
+    pub const ALL: [Object; 4] =
+        [Object::Register, Object::CasRegister, Object::Append, Object::Counter];
+
+    /// What a history of it is held against.
+    pub fn model(self) -> Model {
+        match self {
+            Object::Register => Model::Register,
+            Object::CasRegister => Model::CasRegister,
+            Object::Append => Model::Append,
+            Object::Counter => Model::Counter,
+        }
+    }
+
+    /// Its model's name.
+    pub fn name(self) -> &'static str {
+        self.model().name()
+    }
+
+    /// The object of that name.
+    pub fn named(name: &str) -> Option<Object> {
+        Object::ALL.into_iter().find(|object| object.name() == name)
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The operations that a workload on such an object can have.
+pub fn operations(object: Object) -> &'static [F] {
+    match object {
+        Object::Register => &[F::Read, F::Write],
+        Object::CasRegister => &[F::Read, F::Write, F::Cas],
+        Object::Append => &[F::Read, F::Append],
+        Object::Counter => &[F::Read, F::Incr],
     }
 }
 

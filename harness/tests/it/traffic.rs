@@ -11,7 +11,7 @@ use harness::scenario::Scenario;
 use harness::traffic::{Load, Traffic};
 use harness::workload::Generator;
 use history_checker::History;
-use history_checker::history::{Header, Kind, Outcome};
+use history_checker::history::{Event, Header, Kind, Outcome, Reader};
 use raftctl::Endpoint;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -70,7 +70,7 @@ impl Node {
 }
 
 /// What four clients write down while they send `requests` requests to `node`.
-async fn history(node: &Node, requests: u64, path: &Path, start: Instant) -> History {
+async fn history(node: &Node, requests: u64, path: &Path, start: Instant) -> (History, Vec<Event>) {
     let scenario = Scenario::built_in("register").unwrap();
     let header = Header {
         workload: scenario.name.clone(),
@@ -91,32 +91,27 @@ async fn history(node: &Node, requests: u64, path: &Path, start: Instant) -> His
     node.requests.subscribe().wait_for(|count| *count >= requests).await.unwrap();
     traffic.stop().await.unwrap();
     journal.flush().unwrap();
-    History::read(path).unwrap()
+    let file = std::fs::File::open(path).unwrap();
+    let events = Reader::new(std::io::BufReader::new(file), "h").unwrap();
+    (History::read(path).unwrap(), events.map(|event| event.unwrap()).collect())
 }
 
 #[tokio::test]
 async fn write_is_on_record_before_it_is_sent_and_its_answer_after_it_came() {
     let directory = tempfile::tempdir().unwrap();
     let (node, start) = (Node::default(), Instant::now());
-    let history = history(&node, 200, &directory.path().join("h"), start).await;
+    let (history, _) = history(&node, 200, &directory.path().join("h"), start).await;
     let arrivals = node.arrivals.lock().unwrap();
     let mut writes = 0;
-    for operation in history.operations() {
-        let invocation = history.invocation(operation);
-        let Some((arrival, _)) = invocation.request.as_ref().and_then(|name| arrivals.get(name))
-        else {
+    for op in history.keys().iter().flat_map(|key| &key.ops) {
+        let Some((arrival, _)) = history.request(op).and_then(|name| arrivals.get(name)) else {
             continue;
         };
         let arrival = arrival.duration_since(start).as_nanos();
-        let completion = history.completion(operation).expect("all operations were completed");
-        assert!(
-            u128::from(invocation.time) <= arrival,
-            "{invocation:?} was sent before it was recorded"
-        );
-        assert!(
-            arrival <= u128::from(completion.time),
-            "{completion:?} was recorded before it came"
-        );
+        let called = history.called(op).expect("histories of runs have times");
+        let completed = history.completed(op).expect("all operations were completed");
+        assert!(u128::from(called) <= arrival, "{op:?} was sent before it was recorded");
+        assert!(arrival <= u128::from(completed), "{op:?} was recorded before it came");
         writes += 1;
     }
     assert!(writes > 50, "{writes} writes");
@@ -127,12 +122,13 @@ async fn write_is_on_record_before_it_is_sent_and_its_answer_after_it_came() {
 async fn client_that_lost_track_goes_on_under_a_new_number_and_session() {
     let directory = tempfile::tempdir().unwrap();
     let node = Node::default();
-    let history = history(&node, 400, &directory.path().join("h"), Instant::now()).await;
-    let open = history.operations().iter().filter(|operation| operation.outcome == Outcome::Open);
-    let lost: Vec<_> = open.map(|operation| &history.invocation(operation).process).collect();
+    let (history, events) = history(&node, 400, &directory.path().join("h"), Instant::now()).await;
+    let ops = history.keys().iter().flat_map(|key| &key.ops);
+    let open = ops.filter(|op| op.outcome == Outcome::Open);
+    let lost: Vec<u64> = open.map(|op| history.client(op)).collect();
     assert!(lost.len() > 3, "{lost:?}");
     let mut sessions = BTreeMap::new();
-    for event in history.events().iter().filter(|event| event.kind == Kind::Invoke) {
+    for event in events.iter().filter(|event| event.kind == Kind::Invoke) {
         let Some((session, _)) = event.request.as_ref().and_then(|name| name.split_once(':'))
         else {
             continue;

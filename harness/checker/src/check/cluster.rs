@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::text;
 use crate::history::{Event, Fault, History, Process};
+use crate::ops::{NEVER, Position};
 
 /// The cluster's side of a history.
 #[derive(Debug, Default)]
@@ -30,7 +31,8 @@ pub(crate) struct Lead {
 #[derive(Clone, Debug)]
 pub(crate) struct Phase {
     pub(crate) name: String,
-    pub(crate) event: usize,
+    /// Position of the event.
+    pub(crate) event: Position,
     pub(crate) time: u64,
 }
 
@@ -83,13 +85,17 @@ impl Cluster {
     pub(crate) fn of(history: &History) -> Cluster {
         let mut cluster = Cluster::default();
         let mut numbers = BTreeMap::new();
-        for (position, event) in history.events().iter().enumerate() {
+        for event in history.others() {
             let Process::Named(name) = &event.process else { continue };
             match (name.as_str(), event.f.as_str()) {
                 ("nemesis", _) => cluster.fault(event, &mut numbers),
                 ("runner", "phase") => {
                     let name = event.value.as_str().unwrap_or_default().to_owned();
-                    cluster.phases.push(Phase { name, event: position, time: event.time });
+                    cluster.phases.push(Phase {
+                        name,
+                        event: u32::try_from(event.index).unwrap_or(NEVER),
+                        time: event.time,
+                    });
                 }
                 (_, "role") => cluster.role(event),
                 _ => {}

@@ -1,6 +1,6 @@
 //! Counts what happened.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::Cluster;
 use crate::history::{History, Outcome};
@@ -8,18 +8,21 @@ use crate::results::Counts;
 
 pub(super) fn count(history: &History, cluster: &Cluster) -> Counts {
     let mut counts = Counts::default();
-    let mut keys = BTreeSet::new();
-    for operation in history.operations() {
-        let invocation = history.invocation(operation);
-        keys.insert(invocation.key.as_deref());
-        counts.invoked += 1;
-        match operation.outcome {
-            Outcome::Ok => {
-                counts.ok += 1;
-                *counts.ok_by_f.entry(invocation.f.clone()).or_default() += 1;
+    for key in history.keys() {
+        let mut ok_by_f: BTreeMap<&str, u64> = BTreeMap::new();
+        for op in &key.ops {
+            counts.invoked += 1;
+            match op.outcome {
+                Outcome::Ok => {
+                    counts.ok += 1;
+                    *ok_by_f.entry(key.model.function(&op.action)).or_default() += 1;
+                }
+                Outcome::Fail => counts.fail += 1,
+                Outcome::Open => counts.info += 1,
             }
-            Outcome::Fail => counts.fail += 1,
-            Outcome::Open => counts.info += 1,
+        }
+        for (f, ok) in ok_by_f {
+            *counts.ok_by_f.entry(f.to_owned()).or_default() += ok;
         }
     }
     for fault in cluster.faults.iter().filter(|fault| !fault.skipped) {
@@ -29,8 +32,8 @@ pub(super) fn count(history: &History, cluster: &Cluster) -> Counts {
     }
     let terms: BTreeSet<u64> = cluster.leaders.iter().map(|lead| lead.term).collect();
     counts.leader_changes = length(terms.len().saturating_sub(1));
-    counts.keys = length(keys.len());
-    counts.duration = history.events().last().map_or(0, |event| event.time);
+    counts.keys = length(history.keys().len());
+    counts.duration = history.duration();
     counts
 }
 

@@ -5,21 +5,20 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::cluster::Cluster;
-use super::keys::KeyOps;
 use super::text;
+use crate::formats::Format;
 use crate::history::History;
+use crate::ops::KeyOps;
 use crate::results::{Check, Counts, Verdict};
 
-pub(super) fn check(
-    history: &History,
-    keys: &[KeyOps<'_>],
-    cluster: &Cluster,
-    counts: &Counts,
-) -> Check {
+pub(super) fn check(history: &History, cluster: &Cluster, counts: &Counts) -> Check {
+    if history.format() != Format::History {
+        return foreign(history);
+    }
     let mut missing = minima(history, counts);
     missing.extend(functions(history, counts));
     missing.extend(end_of_run(history, cluster));
-    missing.extend(final_reads(keys, cluster));
+    missing.extend(final_reads(history.keys(), cluster));
     let verdict = if missing.is_empty() { Verdict::Valid } else { Verdict::Unknown };
     let summary = if missing.is_empty() {
         "Everything that this run was to exercise has happened.".to_owned()
@@ -32,6 +31,23 @@ pub(super) fn check(
         summary,
         violations: Vec::new(),
         details: json!({"missing": missing, "truncated_line": history.truncated_line()}),
+    }
+}
+
+/// A history from elsewhere does not say what was to happen in its run.
+fn foreign(history: &History) -> Check {
+    let summary = match history.truncated_line() {
+        Some(line) => format!(
+            "The file breaks off in the middle of line {line}; the verdict is on what stands before."
+        ),
+        None => "The file does not say what its run was to exercise.".to_owned(),
+    };
+    Check {
+        name: "coverage".to_owned(),
+        verdict: Verdict::Valid,
+        summary,
+        violations: Vec::new(),
+        details: json!({"missing": [], "truncated_line": history.truncated_line()}),
     }
 }
 
@@ -71,9 +87,9 @@ fn minima(history: &History, counts: &Counts) -> Vec<String> {
 /// Kinds of operations that were tried and never succeeded.
 fn functions(history: &History, counts: &Counts) -> Vec<String> {
     let tried: BTreeSet<&str> = history
-        .operations()
+        .keys()
         .iter()
-        .map(|operation| history.invocation(operation).f.as_str())
+        .flat_map(|key| key.ops.iter().map(|op| key.model.function(&op.action)))
         .collect();
     tried
         .into_iter()
@@ -100,14 +116,14 @@ fn end_of_run(history: &History, cluster: &Cluster) -> Vec<String> {
 }
 
 /// Keys that were changed and not read at the end.
-fn final_reads(keys: &[KeyOps<'_>], cluster: &Cluster) -> Option<String> {
+fn final_reads(keys: &[KeyOps], cluster: &Cluster) -> Option<String> {
     // A history without phases promises no final reads, and one that was cut short is missing more than those.
     let phase = cluster.phase("final")?;
     let unread: Vec<String> = keys
         .iter()
         .filter(|key| key.ops.iter().any(|op| op.is_ok() && !op.is_ok_read()))
         .filter(|key| !key.ops.iter().any(|op| op.is_ok_read() && op.call > phase.event))
-        .map(|key| text::quote(key.key.unwrap_or("")))
+        .map(|key| text::quote(key.name.as_deref().unwrap_or("")))
         .collect();
     (!unread.is_empty()).then(|| format!("no final read of {}", text::list(&unread)))
 }

@@ -3,17 +3,19 @@
 mod cluster;
 mod counts;
 mod coverage;
+pub mod decision;
+pub mod direct;
+pub mod exact;
 mod exactly_once;
-mod keys;
+pub mod explain;
 mod linearizable;
 mod nodes;
 mod stale_reads;
 mod text;
 
 use self::cluster::Cluster;
-use self::keys::KeyOps;
+use crate::formats::Format;
 use crate::history::History;
-use crate::model::{BadOperation, Model};
 use crate::results::{Check, Counts, Results, Verdict};
 
 /// How far the checks may go before they give up and say so.
@@ -26,6 +28,8 @@ pub struct Options<'a> {
     pub configurations_max: u64,
     /// Bytes of memory for configurations, at any time.
     pub memory_bytes_max: u64,
+    /// Keys to decide at the same time; none: one for each core.
+    pub threads: Option<usize>,
     /// Violations listed by each check; summaries count them all.
     pub violations_max: usize,
     /// Asked now and then; from its first `true` on, whatever is not decided stays unknown.
@@ -37,6 +41,7 @@ impl Default for Options<'_> {
         Options {
             configurations_max: 2_000_000,
             memory_bytes_max: 1 << 30,
+            threads: None,
             violations_max: 20,
             cancelled: None,
         }
@@ -47,41 +52,31 @@ impl Default for Options<'_> {
 pub fn check(history: &History, options: &Options<'_>) -> Results {
     let cluster = Cluster::of(history);
     let counts = counts::count(history, &cluster);
-    let mut checks = match operations(history) {
-        Ok(keys) => on_operations(history, &keys, &cluster, &counts, options),
-        // The reader has refused such histories already; but a check that cannot run must never look like success.
-        Err(error) => vec![Check {
-            name: "linearizable".to_owned(),
-            verdict: Verdict::Unknown,
-            summary: format!("The operations cannot be understood: {error}."),
-            violations: Vec::new(),
-            details: serde_json::Value::Null,
-        }],
-    };
-    checks.push(nodes::check(history, &cluster, options));
+    let (linearizable, verified) = linearizable::check(history, options);
+    // Where there is an order, nothing is stale, lost or doubled.
+    let proven = |number: usize| verified[number];
+    let keys = history.keys().iter().enumerate();
+    let found: Vec<_> = keys
+        .map(|(number, key)| {
+            if proven(number) {
+                stale_reads::find::none_of(key)
+            } else {
+                stale_reads::find::find(key)
+            }
+        })
+        .collect();
+    let mut checks = vec![
+        linearizable,
+        stale_reads::check(history, &found, &cluster, options),
+        exactly_once::check(history, &found, &verified, &cluster, options),
+        coverage::check(history, &cluster, &counts),
+    ];
+    // Histories from elsewhere do not tell of nodes.
+    if history.format() == Format::History {
+        checks.push(nodes::check(history, &cluster, options));
+    }
     let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Unknown);
     Results { verdict, headline: headline(verdict, &checks, &counts), checks, counts }
-}
-
-fn operations(history: &History) -> Result<Vec<KeyOps<'_>>, BadOperation> {
-    let model = Model::named(&history.header().model).unwrap_or(Model::Register);
-    keys::split(history, model)
-}
-
-fn on_operations(
-    history: &History,
-    keys: &[KeyOps<'_>],
-    cluster: &Cluster,
-    counts: &Counts,
-    options: &Options<'_>,
-) -> Vec<Check> {
-    let found: Vec<_> = keys.iter().map(stale_reads::find::find).collect();
-    vec![
-        linearizable::check(history, keys, &found, options),
-        stale_reads::check(history, keys, &found, cluster, options),
-        exactly_once::check(history, keys, &found, cluster, options),
-        coverage::check(history, keys, cluster, counts),
-    ]
 }
 
 /// The verdict in one sentence.

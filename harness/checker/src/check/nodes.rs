@@ -15,7 +15,7 @@ pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>)
     let leaders = violations.len();
     let mut exits = 0;
     let mut panics = 0;
-    for event in history.events() {
+    for event in history.others() {
         let Some(node) = node_of(&event.process) else { continue };
         match event.f.as_str() {
             "exit" => {
@@ -118,5 +118,13 @@ fn two_leaders(cluster: &Cluster) -> Vec<Violation> {
 }
 
 fn violation(class: &str, explanation: String, events: Vec<u64>, time: u64) -> Violation {
-    Violation { class: class.to_owned(), key: None, explanation, events, time, stale: None }
+    Violation {
+        class: class.to_owned(),
+        key: None,
+        explanation,
+        events,
+        time,
+        core: None,
+        stale: None,
+    }
 }

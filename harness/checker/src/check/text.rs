@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::keys::{KeyOps, NOTHING, Op, Word};
-use crate::history::{Event, History};
+use crate::history::History;
+use crate::ops::{KeyOps, NOTHING, Op, Word};
 
 /// Longest value to be quoted in full, characters.
 const QUOTE_CHARS_MAX: usize = 40;
@@ -87,61 +87,56 @@ pub(crate) fn capital(text: &str) -> String {
 
 /// Words for one key's operations.
 #[derive(Clone, Copy)]
-pub(crate) struct Words<'c, 'h> {
-    pub(crate) history: &'h History,
-    pub(crate) key: &'c KeyOps<'h>,
+pub(crate) struct Words<'c> {
+    pub(crate) history: &'c History,
+    pub(crate) key: &'c KeyOps,
 }
 
-impl<'h> Words<'_, 'h> {
+impl<'c> Words<'c> {
     /// The key's name.
-    pub(crate) fn name(&self) -> &'h str {
-        self.key.key.unwrap_or("the value")
+    pub(crate) fn name(&self) -> &'c str {
+        self.key.name.as_deref().unwrap_or("the value")
     }
 
-    pub(crate) fn invocation(&self, op: &Op) -> &'h Event {
-        self.history.invocation(&self.history.operations()[op.operation])
+    /// `client 7`.
+    pub(crate) fn client(&self, op: &Op) -> String {
+        format!("client {}", self.history.client(op))
     }
 
-    pub(crate) fn completion(&self, op: &Op) -> Option<&'h Event> {
-        self.history.completion(&self.history.operations()[op.operation])
+    /// When it was invoked, nanoseconds; without times, 0.
+    pub(crate) fn called(&self, op: &Op) -> u64 {
+        self.history.called(op).unwrap_or(0)
     }
 
-    /// The node that answered.
-    pub(crate) fn answered_by(&self, op: &Op) -> Option<u64> {
-        self.completion(op)?.node.or(self.invocation(op).node)
+    /// When it was completed, nanoseconds; of an open operation, when it was invoked.
+    pub(crate) fn completed(&self, op: &Op) -> u64 {
+        self.history.completed(op).unwrap_or_else(|| self.called(op))
     }
 
     /// A value, quoted, or `nothing`.
     pub(crate) fn value(&self, word: Word) -> String {
-        if word == NOTHING { "nothing".to_owned() } else { quote(self.key.words[word]) }
+        match word {
+            NOTHING => "nothing".to_owned(),
+            _ if self.key.words.is_text(word) => quote(self.key.words.text(word)),
+            _ => self.key.words.text(word).to_owned(),
+        }
     }
 
     /// ` from n2`, or nothing if it is not known.
     pub(crate) fn answered_from(&self, op: &Op) -> String {
-        self.answered_by(op).map_or(String::new(), |id| format!(" from {}", node(id)))
+        self.history.node(op).map_or(String::new(), |id| format!(" from {}", node(id)))
     }
 
     /// Indexes of the events of these operations, in order of time, each once.
     pub(crate) fn events<'o>(&self, ops: impl IntoIterator<Item = &'o Op>) -> Vec<u64> {
         let mut events = Vec::new();
         for op in ops {
-            events.push(self.invocation(op).index);
-            events.extend(self.completion(op).map(|completion| completion.index));
+            let (call, completion) = self.history.events(op);
+            events.push(call);
+            events.extend(completion);
         }
         events.sort_unstable();
         events.dedup();
         events
-    }
-
-    /// When it was under way: `1.000-1.010 s`, or `from 1.000 s on`.
-    pub(crate) fn during(&self, op: &Op) -> String {
-        let start = self.invocation(op).time;
-        match self.completion(op).filter(|_| op.ret != super::keys::NEVER) {
-            Some(end) => {
-                let start = Duration::from_nanos(start).as_secs_f64();
-                format!("{start:.3}-{}", at(end.time))
-            }
-            None => format!("from {} on, outcome unknown", at(start)),
-        }
     }
 }

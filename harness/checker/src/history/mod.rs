@@ -29,22 +29,30 @@
 //! | `node-ID` | `panic` | `{"line":…}`: a line of its log that no correct node writes |
 //! | `runner` | `phase` | `"clean"`, `"faults"`, `"heal"`, `"recovered"`, `"final"`, `"end"`; or `"not-recovered"` |
 
+pub(crate) mod builder;
+pub(crate) mod intern;
 mod operations;
-mod reader;
+pub(crate) mod reader;
 mod writer;
 
-pub use operations::{Broken, Operation, Outcome};
-pub use reader::{Problem, ReadError, Reader};
+pub use self::intern::Full;
+pub use operations::{Broken, Outcome};
+pub use reader::Reader;
 pub use writer::{WriteError, Writer};
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use self::builder::Built;
+use crate::formats::{Format, Independent, Reading, Records};
+pub use crate::formats::{Problem, ReadError};
+use crate::model::Model;
+use crate::ops::{KeyOps, Op, index};
 
 /// The version of this format.
 pub const FORMAT: u32 = 1;
@@ -56,8 +64,11 @@ pub struct Header {
     pub history: u32,
     /// Name of the workload.
     pub workload: String,
-    /// `register`, `cas-register`, `append` or `counter`.
+    /// The name of a [`Model`].
     pub model: String,
+    /// What every object is before the first operation; none: no value, empty, 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<Value>,
     /// Seed of the run.
     #[serde(default)]
     pub seed: u64,
@@ -184,42 +195,106 @@ pub struct Exit {
     pub how: String,
 }
 
+/// What the files of some formats leave open.
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// The format; none: as the file begins.
+    pub format: Option<Format>,
+    /// Whether values in Jepsen's formats are pairs of a key and a value.
+    pub independent: Independent,
+    /// The model; none: as the header or the operations' names say.
+    pub model: Option<Model>,
+    /// What every object is before the first operation; none: no value, empty, 0.
+    pub initial: Option<Value>,
+    /// What a completed read of null means.
+    pub nil_read: NilRead,
+}
+
+impl ReadOptions {
+    fn reading(&self) -> Reading {
+        Reading { format: self.format, independent: self.independent, ..Reading::default() }
+    }
+}
+
+/// What a completed read of null means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NilRead {
+    /// There was no value.
+    #[default]
+    Unset,
+    /// The client did not learn the value (Knossos), so the read says nothing.
+    Any,
+}
+
 /// A whole history that keeps the rules: events numbered densely, time that never falls, operations paired.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Clients' operations are kept as small records, key by key; everything else that happened as events.
+#[derive(Debug)]
 pub struct History {
     header: Header,
-    events: Vec<Event>,
-    operations: Vec<Operation>,
+    format: Format,
+    others: Vec<Event>,
+    built: Built,
     truncated_line: Option<u64>,
 }
 
 impl History {
     /// Checks the rules and pairs invocations with completions.
     pub fn new(header: Header, events: Vec<Event>) -> Result<History, Broken> {
-        let mut pairing = operations::Pairing::new(&header)?;
-        for event in &events {
-            pairing.add(event)?;
+        let mut intake = reader::Intake::new(header, &ReadOptions::default())?;
+        for event in events {
+            intake.add(event)?;
         }
-        Ok(History { header, events, operations: pairing.into_operations(), truncated_line: None })
+        intake.finish(None)
     }
 
     /// Reads a file. A last line that a crash cut off is left out, see [`History::truncated_line`].
     pub fn read(path: &Path) -> Result<History, ReadError> {
+        History::read_as(path, &ReadOptions::default())
+    }
+
+    /// Reads a file of any format. If neither the options nor the file name a model, the operations at its beginning
+    /// decide.
+    pub fn read_as(path: &Path, options: &ReadOptions) -> Result<History, ReadError> {
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|error| ReadError::open(&name, error))?;
-        History::parse(BufReader::with_capacity(1 << 16, file), &name)
+        let reading = options.reading();
+        let records = Records::open(path, reading)?;
+        reader::read(records, &name, options, || {
+            let guess = reader::Guess::of(Records::open(path, reading)?)?;
+            guess.model().map_err(|rule| ReadError {
+                name: name.clone(),
+                line: None,
+                column: None,
+                problem: rule.into(),
+            })
+        })
     }
 
     /// Reads from anything; `name` is what errors call it.
-    pub fn parse(input: impl BufRead, name: &str) -> Result<History, ReadError> {
-        let mut reader = Reader::new(input, name)?;
-        let mut events = Vec::new();
-        for event in &mut reader {
-            events.push(event?);
-        }
-        let truncated_line = reader.truncated_line();
-        let (header, operations) = reader.finish();
-        Ok(History { header, events, operations, truncated_line })
+    pub fn parse(input: impl Read, name: &str) -> Result<History, ReadError> {
+        History::parse_as(input, name, &ReadOptions::default())
+    }
+
+    /// The same in any format. Those that name no model need one in the options.
+    pub fn parse_as(
+        input: impl Read,
+        name: &str,
+        options: &ReadOptions,
+    ) -> Result<History, ReadError> {
+        let records = Records::with(input, name, options.reading())?;
+        reader::read(records, name, options, || {
+            Err(ReadError {
+                name: name.to_owned(),
+                line: None,
+                column: None,
+                problem: Problem::from(Broken::NoModel { functions: "(not looked at)".to_owned() }),
+            })
+        })
+    }
+
+    /// How it was written down.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// The first line.
@@ -227,14 +302,19 @@ impl History {
         &self.header
     }
 
-    /// All other lines; an event's `index` is its position.
-    pub fn events(&self) -> &[Event] {
-        &self.events
+    /// The clients' operations, key by key, in order of the keys' names.
+    pub fn keys(&self) -> &[KeyOps] {
+        &self.built.keys
     }
 
-    /// The clients' operations, in order of invocation.
-    pub fn operations(&self) -> &[Operation] {
-        &self.operations
+    /// How many operations there are; they are numbered from 0.
+    pub fn operations(&self) -> u32 {
+        self.built.operations
+    }
+
+    /// What happened beside the clients' operations, in order.
+    pub fn others(&self) -> &[Event] {
+        &self.others
     }
 
     /// The last line's number, if it was cut off in the middle and left out: the run ended in a crash.
@@ -242,14 +322,60 @@ impl History {
         self.truncated_line
     }
 
-    /// The event that begins an operation.
-    pub fn invocation(&self, operation: &Operation) -> &Event {
-        &self.events[operation.invoke]
+    /// The client's own number.
+    pub fn client(&self, op: &Op) -> u64 {
+        self.built.clients.get(op.process)
     }
 
-    /// The event that ends an operation, if any.
-    pub fn completion(&self, operation: &Operation) -> Option<&Event> {
-        operation.complete.map(|position| &self.events[position])
+    /// When an operation was invoked, nanoseconds; none if the history has no times.
+    pub fn called(&self, op: &Op) -> Option<u64> {
+        self.built.times.called(op.number)
+    }
+
+    /// When it was completed, even if that left its outcome open.
+    pub fn completed(&self, op: &Op) -> Option<u64> {
+        self.built.times.completed(op.number)
+    }
+
+    /// Indexes of its invocation and completion.
+    pub fn events(&self, op: &Op) -> (u64, Option<u64>) {
+        self.built.times.events(op.number)
+    }
+
+    /// The node that answered, or else the one that was asked.
+    pub fn node(&self, op: &Op) -> Option<u64> {
+        let detail = self.detail(op)?;
+        [detail.answered, detail.asked].into_iter().find_map(|id| id.checked_sub(1)).map(u64::from)
+    }
+
+    /// What the node that answered took itself for.
+    pub fn role(&self, op: &Op) -> Option<&str> {
+        self.built.texts.text(self.detail(op)?.role)
+    }
+
+    /// Its term.
+    pub fn term(&self, op: &Op) -> Option<u64> {
+        self.detail(op)?.term
+    }
+
+    /// Why an operation failed, or why its outcome is not known.
+    pub fn error(&self, op: &Op) -> Option<&str> {
+        self.built.texts.text(self.detail(op)?.error)
+    }
+
+    /// The request's `client:seq`.
+    pub fn request(&self, op: &Op) -> Option<&str> {
+        self.built.texts.text(self.detail(op)?.request)
+    }
+
+    /// Time of the last event, nanoseconds.
+    pub fn duration(&self) -> u64 {
+        let last = self.others.last().map_or(0, |event| event.time);
+        self.built.times.last().max(last)
+    }
+
+    fn detail(&self, op: &Op) -> Option<&operations::Detail> {
+        self.built.details.get(index(op.number))
     }
 }
 

@@ -1,23 +1,11 @@
-//! Pairs invocations with completions, and holds a history to its rules.
+//! What the history knows of operations beyond what checks work on, and the rules that it keeps.
 
-use std::collections::BTreeMap;
-
-use super::{Event, FORMAT, Fault, Header, Kind, Process};
+use super::FORMAT;
 use crate::model::{BadOperation, Model};
-
-/// One operation of a client: an invocation and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// Position of the invocation among the events.
-    pub invoke: usize,
-    /// Position of the completion; none if it never completed.
-    pub complete: Option<usize>,
-    /// What became of it.
-    pub outcome: Outcome,
-}
+use crate::ops::{NEVER, Position, index};
 
 /// What became of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It took effect, between invocation and completion.
     Ok,
@@ -25,6 +13,95 @@ pub enum Outcome {
     Fail,
     /// `info`, or no completion at all: it may have taken effect at any time since its invocation, or never.
     Open,
+}
+
+/// When operations were invoked and completed, by their numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times {
+    /// Nanoseconds. Empty if the history has no times.
+    calls: Vec<u64>,
+    /// The same; the largest number if there is no completion.
+    completions: Vec<u64>,
+    /// Positions of invocations and completions, also of those that leave the outcome open. Empty if operations came
+    /// as a whole.
+    positions: Vec<(Position, Position)>,
+    /// Some invocation has a time, and some has none.
+    incomplete: bool,
+}
+
+impl Times {
+    pub(super) fn push(&mut self, call: Option<u64>, position: Option<Position>) {
+        self.incomplete |= call.is_none();
+        self.calls.push(call.unwrap_or(0));
+        self.completions.push(u64::MAX);
+        if let Some(position) = position {
+            self.positions.push((position, NEVER));
+        }
+    }
+
+    pub(super) fn complete(&mut self, number: u32, time: Option<u64>, position: Option<Position>) {
+        if let (Some(completion), Some(time)) = (self.completions.get_mut(index(number)), time) {
+            *completion = time;
+        }
+        if let (Some(known), Some(position)) = (self.positions.get_mut(index(number)), position) {
+            known.1 = position;
+        }
+    }
+
+    /// When it was invoked, nanoseconds; none if the history does not say.
+    pub(crate) fn called(&self, number: u32) -> Option<u64> {
+        self.calls.get(index(number)).copied().filter(|_| !self.incomplete)
+    }
+
+    /// When it was completed, nanoseconds.
+    pub(crate) fn completed(&self, number: u32) -> Option<u64> {
+        self.completions.get(index(number)).copied().filter(|&time| time != u64::MAX)
+    }
+
+    /// The last of all times.
+    pub(crate) fn last(&self) -> u64 {
+        let completions = self.completions.iter().filter(|&&time| time != u64::MAX);
+        self.calls.iter().chain(completions).copied().max().unwrap_or(0)
+    }
+
+    /// Indexes of its events: invocation and completion. Of an operation that came as a whole, its own number.
+    pub(crate) fn events(&self, number: u32) -> (u64, Option<u64>) {
+        match self.positions.get(index(number)) {
+            Some(&(call, completion)) => {
+                (u64::from(call), (completion != NEVER).then_some(u64::from(completion)))
+            }
+            None => (u64::from(number), None),
+        }
+    }
+}
+
+/// The clients' own numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clients(Vec<u64>);
+
+impl Clients {
+    pub(super) fn push(&mut self, client: u64) -> Option<u32> {
+        let number = u32::try_from(self.0.len()).ok()?;
+        self.0.push(client);
+        Some(number)
+    }
+
+    pub(crate) fn get(&self, number: u32) -> u64 {
+        self.0.get(index(number)).copied().unwrap_or(0)
+    }
+}
+
+/// What only explanations look at. Numbers of texts; 0 is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Detail {
+    /// The node asked, plus 1.
+    pub(crate) asked: u32,
+    /// The node that answered, plus 1.
+    pub(crate) answered: u32,
+    pub(crate) error: u32,
+    pub(crate) request: u32,
+    pub(crate) role: u32,
+    pub(crate) term: Option<u64>,
 }
 
 /// Which rule a history breaks.
@@ -57,6 +134,29 @@ pub enum Broken {
         time: u64,
         /// What the line before says.
         previous: u64,
+    },
+    /// An operation returned before it was called.
+    #[error("it returns at {ret}, before its call at {call}")]
+    Ends {
+        /// Call.
+        call: u64,
+        /// Return.
+        ret: u64,
+    },
+    /// A client without a number.
+    #[error("\"process\" is {name:?}, but clients are numbers here")]
+    Client {
+        /// Its name.
+        name: String,
+    },
+    /// No model has all these operations.
+    #[error(
+        "no model has operations {functions}; say which is meant with --model: {}",
+        Model::names()
+    )]
+    NoModel {
+        /// Their names.
+        functions: String,
     },
     /// Something other than a client invoked or completed.
     #[error("{process} is no client, so its events have \"type\":\"info\"")]
@@ -113,139 +213,9 @@ pub enum Broken {
         /// What is wrong with it.
         problem: String,
     },
-}
-
-/// Takes events one by one, and knows which operations are open.
-#[derive(Debug)]
-pub(super) struct Pairing {
-    model: Model,
-    clients: BTreeMap<u64, Client>,
-    operations: Vec<Operation>,
-    events: usize,
-    index_next: u64,
-    time: u64,
-}
-
-/// Where a client stands.
-#[derive(Debug)]
-enum Client {
-    Idle,
-    /// The number of its operation, and what the completion has to repeat.
-    Busy(usize, Box<Event>),
-    Retired,
-}
-
-impl Pairing {
-    pub(super) fn new(header: &Header) -> Result<Pairing, Broken> {
-        if header.history != FORMAT {
-            return Err(Broken::Format { found: header.history });
-        }
-        let model = Model::named(&header.model)
-            .ok_or_else(|| Broken::Model { model: header.model.clone() })?;
-        Ok(Pairing {
-            model,
-            clients: BTreeMap::new(),
-            operations: Vec::new(),
-            events: 0,
-            index_next: 0,
-            time: 0,
-        })
-    }
-
-    pub(super) fn into_operations(self) -> Vec<Operation> {
-        self.operations
-    }
-
-    /// Takes the next event.
-    pub(super) fn add(&mut self, event: &Event) -> Result<(), Broken> {
-        if event.index != self.index_next {
-            return Err(Broken::Index { found: event.index, expected: self.index_next });
-        }
-        if event.time < self.time {
-            return Err(Broken::Time { time: event.time, previous: self.time });
-        }
-        match &event.process {
-            Process::Client(client) => match event.kind {
-                Kind::Invoke => self.invoke(*client, event)?,
-                Kind::Ok | Kind::Fail | Kind::Info => self.complete(*client, event)?,
-            },
-            Process::Named(name) => named(name, event)?,
-        }
-        self.events += 1;
-        self.index_next += 1;
-        self.time = event.time;
-        Ok(())
-    }
-
-    fn invoke(&mut self, client: u64, event: &Event) -> Result<(), Broken> {
-        match self.clients.get(&client) {
-            None | Some(Client::Idle) => {}
-            Some(Client::Busy(_, open)) => {
-                return Err(Broken::StillOpen { client, open: open.index });
-            }
-            Some(Client::Retired) => return Err(Broken::Retired { client }),
-        }
-        self.model.call(event)?;
-        self.clients.insert(client, Client::Busy(self.operations.len(), Box::new(event.clone())));
-        self.operations.push(Operation {
-            invoke: self.events,
-            complete: None,
-            outcome: Outcome::Open,
-        });
-        Ok(())
-    }
-
-    fn complete(&mut self, client: u64, event: &Event) -> Result<(), Broken> {
-        let (number, invocation) = match self.clients.get(&client) {
-            Some(Client::Busy(number, invocation)) => (*number, invocation),
-            Some(Client::Retired) => return Err(Broken::Retired { client }),
-            None | Some(Client::Idle) => {
-                return Err(Broken::NotOpen { client, f: event.f.clone() });
-            }
-        };
-        let differs = |what, found: String, expected: String| {
-            Err(Broken::Differs { client, what, found, expected, open: invocation.index })
-        };
-        if event.f != invocation.f {
-            return differs("f", event.f.clone(), invocation.f.clone());
-        }
-        if event.key.is_some() && event.key != invocation.key {
-            return differs("key", name(event.key.as_ref()), name(invocation.key.as_ref()));
-        }
-        let outcome = match event.kind {
-            Kind::Ok => {
-                let call = self.model.call(invocation)?;
-                if call.repeats_value() && !event.value.is_null() && event.value != invocation.value
-                {
-                    return differs("value", event.value.to_string(), invocation.value.to_string());
-                }
-                self.model.answer(&call, event)?;
-                Outcome::Ok
-            }
-            Kind::Fail => Outcome::Fail,
-            Kind::Info | Kind::Invoke => Outcome::Open,
-        };
-        let after = if outcome == Outcome::Open { Client::Retired } else { Client::Idle };
-        if let Some(operation) = self.operations.get_mut(number) {
-            operation.complete = Some(self.events);
-            operation.outcome = outcome;
-        }
-        self.clients.insert(client, after);
-        Ok(())
-    }
-}
-
-fn name(key: Option<&String>) -> String {
-    key.map_or_else(|| "none".to_owned(), |key| format!("{key:?}"))
-}
-
-fn named(name: &str, event: &Event) -> Result<(), Broken> {
-    if event.kind != Kind::Info {
-        return Err(Broken::NotInfo { process: name.to_owned() });
-    }
-    if name == "nemesis" {
-        serde_json::from_value::<Fault>(event.value.clone())
-            .map_err(|error| Broken::Fault { problem: error.to_string() })?;
-    }
-    Ok(())
+    /// More events than positions.
+    #[error(
+        "a history of more than 4,294,967,294 events cannot be checked at once; split it by key"
+    )]
+    TooLong,
 }

@@ -1,17 +1,29 @@
 //! The objects that clients work on, as single-threaded programs would see them.
 //!
-//! A key starts without a value. What `f` means is in the tables of [`crate::history`].
+//! A model is one small file: how its operations are written ([`spec::Spec`]), and what they do ([`Sequential`]).
 
-pub(crate) mod object;
+mod append;
+mod counter;
+mod fifo_queue;
+mod kv;
+mod multi_register;
+mod mutex;
+mod register;
+pub mod semantics;
+mod sequential;
+mod set;
+pub(crate) mod spec;
+mod unordered_queue;
 
 use std::fmt;
 
-use serde_json::Value;
-
-use crate::history::Event;
+pub use self::sequential::Sequential;
+use self::spec::Spec;
+use crate::history::Full;
+use crate::ops::Action;
 
 /// Which object each key holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Model {
     /// `read`, `write`, `delete`.
     Register,
@@ -21,6 +33,18 @@ pub enum Model {
     Append,
     /// `incr` adds to a number and may return the sum, `read` returns the number; no value is 0.
     Counter,
+    /// Transactions (`txn`) of reads and writes over several registers at once.
+    MultiRegister,
+    /// One key of a key-value store: `get`, `put`, `append` (of text), `delete`, `cas`, `incr`.
+    Kv,
+    /// `add`, `remove`, and `read` of all elements.
+    Set,
+    /// `enqueue`, `dequeue`: first in, first out.
+    FifoQueue,
+    /// `enqueue`, `dequeue` in any order.
+    UnorderedQueue,
+    /// `acquire`, `release`.
+    Mutex,
 }
 
 /// An operation that does not belong to the model, or whose value has another shape.
@@ -44,34 +68,25 @@ pub enum BadOperation {
         /// What it is, cut short.
         found: String,
     },
-}
-
-/// What a client asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call<'h> {
-    Read,
-    Write(&'h str),
-    Cas { expect: Option<&'h str>, new: &'h str },
-    Append(&'h str),
-    Incr(i64),
-    Delete,
-}
-
-/// What it learnt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer<'h> {
-    /// Nothing but that it is done.
-    Done,
-    /// A register's value.
-    Value(Option<&'h str>),
-    /// A list's tokens: strings, all of them.
-    List(&'h [Value]),
-    /// A counter's number; after an increment it may be unknown.
-    Number(Option<i64>),
+    /// There are more values than can be told apart.
+    #[error(transparent)]
+    Full(#[from] Full),
 }
 
 impl Model {
-    const ALL: [Model; 4] = [Model::Register, Model::CasRegister, Model::Append, Model::Counter];
+    /// All of them.
+    pub const ALL: [Model; 10] = [
+        Model::Register,
+        Model::CasRegister,
+        Model::Append,
+        Model::Counter,
+        Model::MultiRegister,
+        Model::Kv,
+        Model::Set,
+        Model::FifoQueue,
+        Model::UnorderedQueue,
+        Model::Mutex,
+    ];
 
     /// The model of that name.
     pub fn named(name: &str) -> Option<Model> {
@@ -80,12 +95,7 @@ impl Model {
 
     /// Its name in headers.
     pub fn name(self) -> &'static str {
-        match self {
-            Model::Register => "register",
-            Model::CasRegister => "cas-register",
-            Model::Append => "append",
-            Model::Counter => "counter",
-        }
+        self.spec().name
     }
 
     /// All names, for messages.
@@ -93,64 +103,29 @@ impl Model {
         Model::ALL.map(Model::name).join(", ")
     }
 
-    fn functions(self) -> &'static [&'static str] {
+    /// The names of its operations.
+    pub fn functions(self) -> &'static [&'static str] {
+        self.spec().functions
+    }
+
+    /// The name of an operation.
+    pub fn function(self, action: &Action) -> &'static str {
+        (self.spec().function)(action)
+    }
+
+    pub(crate) fn spec(self) -> &'static Spec {
         match self {
-            Model::Register => &["read", "write", "delete"],
-            Model::CasRegister => &["read", "write", "cas", "delete"],
-            Model::Append => &["read", "append"],
-            Model::Counter => &["read", "incr"],
+            Model::Register => &register::SPEC,
+            Model::CasRegister => &register::CAS_SPEC,
+            Model::Append => &append::SPEC,
+            Model::Counter => &counter::SPEC,
+            Model::MultiRegister => &multi_register::SPEC,
+            Model::Kv => &kv::SPEC,
+            Model::Set => &set::SPEC,
+            Model::FifoQueue => &fifo_queue::SPEC,
+            Model::UnorderedQueue => &unordered_queue::SPEC,
+            Model::Mutex => &mutex::SPEC,
         }
-    }
-
-    /// What an invocation asks for.
-    pub(crate) fn call(self, event: &Event) -> Result<Call<'_>, BadOperation> {
-        if !self.functions().contains(&event.f.as_str()) {
-            return Err(BadOperation::Unknown { model: self, f: event.f.clone() });
-        }
-        match event.f.as_str() {
-            "read" => Ok(Call::Read),
-            "delete" => Ok(Call::Delete),
-            "write" => text(event).map(Call::Write),
-            "append" => text(event).map(Call::Append),
-            "incr" => {
-                event.value.as_i64().map(Call::Incr).ok_or_else(|| shape(event, "a 64-bit integer"))
-            }
-            _ => cas(event),
-        }
-    }
-
-    /// What an `ok` completion of `call` says.
-    pub(crate) fn answer<'h>(
-        self,
-        call: &Call<'_>,
-        event: &'h Event,
-    ) -> Result<Answer<'h>, BadOperation> {
-        match call {
-            Call::Write(_) | Call::Cas { .. } | Call::Append(_) | Call::Delete => Ok(Answer::Done),
-            Call::Incr(_) => number(event),
-            Call::Read => match self {
-                Model::Register | Model::CasRegister => optional(&event.value)
-                    .map(Answer::Value)
-                    .map_err(|_| shape(event, "a string, or null for no value")),
-                Model::Append => list(event),
-                Model::Counter => number(event),
-            },
-        }
-    }
-
-    /// What a failed `call` learnt nevertheless: a cas that mismatched may say what it found, as a read would.
-    pub(crate) fn answer_of_failure<'h>(call: &Call<'_>, event: &'h Event) -> Option<Answer<'h>> {
-        if !matches!(call, Call::Cas { .. }) || event.error.as_deref() != Some("mismatch") {
-            return None;
-        }
-        optional(event.value.get("actual")?).map(Answer::Value).ok()
-    }
-}
-
-impl Call<'_> {
-    /// Whether an `ok` completion repeats the invocation's value.
-    pub(crate) fn repeats_value(&self) -> bool {
-        matches!(self, Call::Write(_) | Call::Cas { .. } | Call::Append(_))
     }
 }
 
@@ -158,52 +133,4 @@ impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-fn text(event: &Event) -> Result<&str, BadOperation> {
-    event.value.as_str().ok_or_else(|| shape(event, "a string"))
-}
-
-fn cas(event: &Event) -> Result<Call<'_>, BadOperation> {
-    if let Some([expect, Value::String(new)]) = event.value.as_array().map(Vec::as_slice)
-        && let Ok(expect) = optional(expect)
-    {
-        return Ok(Call::Cas { expect, new });
-    }
-    Err(shape(event, "[expected string or null, new string]"))
-}
-
-fn list(event: &Event) -> Result<Answer<'_>, BadOperation> {
-    match &event.value {
-        Value::Null => Ok(Answer::List(&[])),
-        Value::Array(tokens) if tokens.iter().all(Value::is_string) => Ok(Answer::List(tokens)),
-        Value::Array(_)
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Object(_) => Err(shape(event, "a list of strings, or null for no value")),
-    }
-}
-
-fn number(event: &Event) -> Result<Answer<'_>, BadOperation> {
-    if event.value.is_null() {
-        return Ok(Answer::Number(None));
-    }
-    event
-        .value
-        .as_i64()
-        .map(|number| Answer::Number(Some(number)))
-        .ok_or_else(|| shape(event, "a 64-bit integer, or null"))
-}
-
-/// Neither string nor null.
-struct NotText;
-
-fn optional(value: &Value) -> Result<Option<&str>, NotText> {
-    if value.is_null() { Ok(None) } else { value.as_str().map(Some).ok_or(NotText) }
-}
-
-fn shape(event: &Event, expected: &'static str) -> BadOperation {
-    let found: String = event.value.to_string().chars().take(60).collect();
-    BadOperation::Shape { f: event.f.clone(), expected, found }
 }

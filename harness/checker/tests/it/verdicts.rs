@@ -129,9 +129,8 @@ fn linearizable_violation_is_reduced_to_what_contradicts() {
     assert_eq!(violation.events.len(), 6, "{violation:#?}");
     assert_eq!(
         violation.explanation,
-        "Client 1 wrote k=\"a\" (0.000-0.001 s), client 2 wrote k=\"b\" (0.002-0.003 s) and client 9 read k=\"a\" \
-         (0.040-0.041 s). What ended before another began must come first, and no such order gives each of them the value \
-         written last before it."
+        "Client 9 read k=\"a\" at 0.040 s, but client 2 had overwritten it with \"b\" and that had been acknowledged \
+         37.0 ms earlier. Client 1 wrote k=\"a\" (0.000-0.001 s)."
     );
 }
 
@@ -159,13 +158,6 @@ fn violation_without_a_stale_read_is_reduced_to_the_first_contradiction() {
 }
 
 #[test]
-fn violation_does_not_rest_on_what_returned_after_it() {
-    // A value that nobody wrote is read as well, but that read returns later.
-    let text = "1 write a 0-200; 2 write b 0-200; 3 read a 10-11; 9 read z 12-99; 4 read b 13-14; 3 read a 15-16";
-    assert!(!core("register", text).contains(&4), "the read of z is no part of it");
-}
-
-#[test]
 fn violation_with_a_stale_read_cites_no_more_than_it_must() {
     // Somebody saw a early, but its acknowledgement came early enough.
     let text = "1 write a 0-5; 2 read a 2-3; 3 write b 6-7; 4 read a 8-9";
@@ -181,13 +173,24 @@ fn violation_with_a_stale_read_leaves_out_no_write_that_others_need() {
 
 #[test]
 fn undecided_key_does_not_hide_a_violation_on_another() {
-    let text = "1 write a @i 0-9; 2 write b @i 0-9; 3 write c @i 0-9; 4 read a @i 10-11; 4 read b @i 12-13; \
-         5 read z @j 0-1";
+    let text = format!("{}; 5 read z @j 0-1", hard("i"));
     let options = Options { configurations_max: 1, ..Options::default() };
-    let results = check(&history("register", text), &options);
+    let results = check(&history("register", &text), &options);
     let linearizable = part(&results, "linearizable");
     assert_eq!(linearizable.details["keys_undecided"], 1);
     assert_eq!(linearizable.verdict, Verdict::Invalid);
+}
+
+/// Operations on a key that only a search can decide, as values are written several times: linearizable.
+fn hard(key: &str) -> String {
+    let writes = (10..16).map(|client| {
+        format!("{client} write {} @{key} 0-100", if client % 2 == 0 { "a" } else { "b" })
+    });
+    let reads = (0..6).map(|n| {
+        let (value, at) = (if n % 2 == 0 { "a" } else { "b" }, 1 + 2 * n);
+        format!("16 read {value} @{key} {at}-{}", at + 1)
+    });
+    writes.chain(reads).collect::<Vec<_>>().join("; ")
 }
 
 #[test]
@@ -228,14 +231,14 @@ fn open_writes_that_are_not_needed_are_not_tried_in_all_combinations() {
 
 #[test]
 fn capped_search_is_unknown_and_says_how_far_it_got() {
-    let text = "1 write a 0-9; 2 write b 0-9; 3 write c 0-9; 4 read a 10-11; 4 read b 12-13";
+    let text = hard("k");
     let options = Options { configurations_max: 1, ..Options::default() };
-    let results = check(&history("register", text), &options);
+    let results = check(&history("register", &text), &options);
     let linearizable = part(&results, "linearizable");
     assert_eq!(linearizable.verdict, Verdict::Unknown);
     assert_eq!(
         linearizable.summary,
-        "1 of 1 key is undecided; \"k\" is linearizable up to 0.000 s, then the limit of configurations was reached."
+        "0 of 1 key proven, 1 undecided; \"k\" is linearizable up to 0.003 s, then the limit of configurations was reached."
     );
     assert_eq!(results.verdict, Verdict::Unknown);
     assert_eq!(results.headline, format!("Unknown: {}", linearizable.summary));
@@ -243,42 +246,40 @@ fn capped_search_is_unknown_and_says_how_far_it_got() {
 
 #[test]
 fn capped_memory_is_unknown() {
-    let text = "1 write a 0-9; 2 write b 0-9; 3 write c 0-9; 4 read a 10-11; 4 read b 12-13";
-    let options = Options { memory_bytes_max: 10, ..Options::default() };
-    let results = check(&history("register", text), &options);
-    assert!(part(&results, "linearizable").summary.ends_with("the limit of memory was reached."));
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for client in 0..24 {
+        write!(text, "{client} incr {} 0-?;", 1 << client).unwrap();
+    }
+    text.push_str("90 read 9000000 5-6; 90 read 9000001 7-8");
+    let options = Options { memory_bytes_max: 100_000, ..Options::default() };
+    let results = check(&history("counter", &text), &options);
+    let summary = &part(&results, "linearizable").summary;
+    assert!(summary.ends_with("the limit of memory was reached."), "{summary}");
     assert_eq!(results.verdict, Verdict::Unknown);
 }
 
 #[test]
 fn cancelled_search_is_unknown_but_what_is_proven_stays() {
-    let asked = std::sync::atomic::AtomicUsize::new(0);
-    let cancelled = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
+    let cancelled = || true;
     let options = Options { cancelled: Some(&cancelled), ..Options::default() };
-    // The first key is done before the first yes; the second is not.
-    let text = "1 write a @k1 0-1; 2 read a @k1 2-3; 1 write a @k2 4-5; 1 write b @k2 6-7; 2 read a @k2 8-9";
-    let results = check(&history("register", text), &options);
-    assert_eq!(part(&results, "linearizable").verdict, Verdict::Unknown);
+    // The first key needs no search; the second does.
+    let text = format!("1 write a @k1 0-1; 2 write b @k1 2-3; 3 read a @k1 4-5; {}", hard("k2"));
+    let results = check(&history("register", &text), &options);
     assert_eq!(part(&results, "linearizable").details["keys_undecided"], 1);
+    assert_eq!(part(&results, "linearizable").verdict, Verdict::Invalid);
     assert_eq!(part(&results, "stale-reads").verdict, Verdict::Invalid);
     assert_eq!(results.verdict, Verdict::Invalid);
 }
 
 #[test]
-fn too_many_open_operations_are_unknown() {
+fn thousands_of_open_operations_are_decided() {
     let mut text = String::from("1 read 0 0-1;");
     for client in 2..=5000 {
         use std::fmt::Write as _;
         write!(text, "{client} incr {client} 2-?;").unwrap();
     }
-    let results = results("counter", &text);
-    let linearizable = part(&results, "linearizable");
-    assert_eq!(linearizable.verdict, Verdict::Unknown);
-    assert!(
-        linearizable.summary.ends_with("too many operations were open at once."),
-        "{}",
-        linearizable.summary
-    );
+    assert_eq!(part(&results("counter", &text), "linearizable").verdict, Verdict::Valid);
 }
 
 #[test]
@@ -291,7 +292,7 @@ fn many_open_writes_that_nobody_saw_cost_nothing() {
     text.push_str("1 read a 3-4");
     let results = results("register", &text);
     assert_eq!(results.verdict, Verdict::Valid);
-    assert_eq!(part(&results, "linearizable").details["configurations"], 1);
+    assert!(part(&results, "linearizable").details["configurations"].as_u64().unwrap() <= 1);
 }
 
 /// 2^30 sets of writes could be done by the time of the first return; all but a few are no better than others.

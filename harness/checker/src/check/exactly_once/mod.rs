@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 
 use super::Options;
 use super::cluster::Cluster;
-use super::keys::{KeyOps, Op};
 use super::stale_reads::find::Found;
 use super::text::{self, Words};
 use crate::history::History;
 use crate::model::Model;
+use crate::ops::{KeyOps, Op};
 use crate::results::{Check, Verdict, Violation};
 
 /// What can go wrong, worst first.
@@ -87,16 +87,17 @@ impl Findings {
     fn add_on_key(
         &mut self,
         class: Class,
-        words: Words<'_, '_>,
+        words: Words<'_>,
         ops: &[&Op],
         explanation: impl FnOnce() -> String,
     ) {
         self.add(class, || Violation {
             class: class.name().to_owned(),
-            key: words.key.key.map(str::to_owned),
+            key: words.key.name.as_deref().map(str::to_owned),
             explanation: explanation(),
             events: words.events(ops.iter().copied()),
-            time: ops.last().map_or(0, |op| words.invocation(op).time),
+            time: ops.last().map_or(0, |op| words.called(op)),
+            core: None,
             stale: None,
         });
     }
@@ -131,13 +132,15 @@ impl Findings {
 
 pub(super) fn check(
     history: &History,
-    keys: &[KeyOps<'_>],
     found: &[Found],
+    verified: &[bool],
     cluster: &Cluster,
     options: &Options<'_>,
 ) -> Check {
     let mut findings = Findings::new(options.violations_max);
-    for (key, found) in keys.iter().zip(found) {
+    let keys = history.keys().iter().zip(found).zip(verified);
+    // Where there is an order, every effect is in it once.
+    for ((key, found), _) in keys.filter(|(_, is_verified)| !**is_verified) {
         let words = Words { history, key };
         let last = final_reads(key, cluster);
         match key.model {
@@ -148,6 +151,12 @@ pub(super) fn check(
             }
             Model::Append => tokens::check(words, &last, &mut findings),
             Model::Counter => sums::check(words, &last, &mut findings),
+            Model::MultiRegister
+            | Model::Kv
+            | Model::Set
+            | Model::FifoQueue
+            | Model::UnorderedQueue
+            | Model::Mutex => {}
         }
     }
     requests::check(history, &mut findings);
@@ -166,7 +175,7 @@ pub(super) fn check(
 }
 
 /// The reads of the final phase; without phases, the last read. Numbers of operations.
-fn final_reads(key: &KeyOps<'_>, cluster: &Cluster) -> Vec<usize> {
+fn final_reads(key: &KeyOps, cluster: &Cluster) -> Vec<usize> {
     let reads = || key.ops.iter().enumerate().filter(|(_, op)| op.is_ok_read()).map(|(id, _)| id);
     if cluster.phases.is_empty() {
         return reads().next_back().into_iter().collect();
@@ -176,15 +185,15 @@ fn final_reads(key: &KeyOps<'_>, cluster: &Cluster) -> Vec<usize> {
 }
 
 /// `n2 acknowledged that at 12.841 s`.
-fn acknowledged(words: Words<'_, '_>, op: &Op) -> String {
-    let node = words.answered_by(op).map_or("the cluster".to_owned(), text::node);
+fn acknowledged(words: Words<'_>, op: &Op) -> String {
+    let node = words.history.node(op).map_or("the cluster".to_owned(), text::node);
     let at =
-        words.completion(op).map_or(String::new(), |event| format!(" at {}", text::at(event.time)));
+        words.history.completed(op).map_or(String::new(), |time| format!(" at {}", text::at(time)));
     format!("{node} acknowledged that{at}")
 }
 
 /// `client 7 read … from n2 at 12.841 s`.
-fn read_from(words: Words<'_, '_>, op: &Op) -> String {
-    let at = text::at(words.invocation(op).time);
-    format!("client {} read {}{} at {at}", op.process, words.name(), words.answered_from(op))
+fn read_from(words: Words<'_>, op: &Op) -> String {
+    let at = text::at(words.called(op));
+    format!("{} read {}{} at {at}", words.client(op), words.name(), words.answered_from(op))
 }

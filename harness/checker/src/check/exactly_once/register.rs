@@ -1,11 +1,11 @@
 //! Registers: values that came from nowhere, and writes that did not last.
 
 use super::{Class, Findings, acknowledged, read_from};
-use crate::check::keys::{Action, NEVER, NOTHING, Op, Seen, Word};
 use crate::check::stale_reads::find::Found;
 use crate::check::text::{self, Words};
+use crate::ops::{Action, NEVER, NOTHING, Op, Position, Seen, Word, index};
 
-pub(super) fn check(words: Words<'_, '_>, found: &Found, last: &[usize], findings: &mut Findings) {
+pub(super) fn check(words: Words<'_>, found: &Found, last: &[usize], findings: &mut Findings) {
     let writers = Writers::of(words);
     for op in &words.key.ops {
         if let Seen::Word(word) = op.seen
@@ -21,25 +21,26 @@ pub(super) fn check(words: Words<'_, '_>, found: &Found, last: &[usize], finding
 /// By word.
 struct Writers {
     /// Position of the first invocation of a write that took effect, or may have.
-    first_call: Vec<usize>,
+    first_call: Vec<Position>,
     /// A write that certainly failed.
     failed: Vec<Option<usize>>,
 }
 
 impl Writers {
-    fn of(words: Words<'_, '_>) -> Writers {
+    fn of(words: Words<'_>) -> Writers {
         let count = words.key.words.len();
         let mut writers = Writers { first_call: vec![NEVER; count], failed: vec![None; count] };
         for (id, op) in words.key.ops.iter().enumerate() {
             match op.action {
                 Action::Write(word) | Action::Cas { new: word, .. } => {
                     if op.may_count() {
-                        writers.first_call[word] = writers.first_call[word].min(op.call);
+                        let first = &mut writers.first_call[index(word)];
+                        *first = op.call.min(*first);
                     } else {
-                        writers.failed[word] = writers.failed[word].or(Some(id));
+                        writers.failed[index(word)] = writers.failed[index(word)].or(Some(id));
                     }
                 }
-                Action::Read | Action::Append(_) | Action::Incr(_) => {}
+                _ => {}
             }
         }
         writers
@@ -47,33 +48,33 @@ impl Writers {
 }
 
 /// Where a value came from that somebody saw.
-fn origin(words: Words<'_, '_>, writers: &Writers, op: &Op, word: Word, findings: &mut Findings) {
-    if writers.first_call[word] < op.ret {
+fn origin(words: Words<'_>, writers: &Writers, op: &Op, word: Word, findings: &mut Findings) {
+    if writers.first_call[index(word)] < op.ret {
         return;
     }
     let saw = || {
         let verb = if op.action == Action::Read { "read" } else { "found" };
-        let at = text::at(words.invocation(op).time);
+        let at = text::at(words.called(op));
         let from = words.answered_from(op);
         let value = words.value(word);
-        format!("Client {} {verb} {}={value}{from} at {at}", op.process, words.name())
+        format!("Client {} {verb} {}={value}{from} at {at}", words.history.client(op), words.name())
     };
-    if let Some(failed) = writers.failed[word].map(|id| &words.key.ops[id])
+    if let Some(failed) = writers.failed[index(word)].map(|id| &words.key.ops[id])
         && failed.call < op.ret
     {
         findings.add_on_key(Class::AbortedRead, words, &[failed, op], || {
-            let error = words.completion(failed).and_then(|event| event.error.clone());
+            let error = words.history.error(failed);
             let why = error.map_or(String::new(), |error| format!(" ({error})"));
             format!(
                 "{}. Client {} had been told that its write of that value certainly failed{why}, and \
                  nobody else wrote it.",
                 saw(),
-                failed.process
+                words.history.client(failed)
             )
         });
     } else {
         findings.add_on_key(Class::PhantomRead, words, &[op], || {
-            let never = writers.first_call[word] == NEVER;
+            let never = writers.first_call[index(word)] == NEVER;
             let when = if never { "ever wrote it" } else { "had asked to write it by then" };
             format!("{}. Nobody {when}.", saw())
         });
@@ -81,7 +82,7 @@ fn origin(words: Words<'_, '_>, writers: &Writers, op: &Op, word: Word, findings
 }
 
 /// Writes whose effect is gone at the end: all final reads are older than they are.
-fn lost(words: Words<'_, '_>, found: &Found, last: &[usize], findings: &mut Findings) {
+fn lost(words: Words<'_>, found: &Found, last: &[usize], findings: &mut Findings) {
     let stale = |id: &usize| found.stale.iter().find(|stale| stale.read == *id);
     let Some(first) = last.first().and_then(stale) else { return };
     if !last.iter().all(|id| stale(id).is_some()) {
@@ -100,7 +101,7 @@ fn lost(words: Words<'_, '_>, found: &Found, last: &[usize], findings: &mut Find
             Some(word) => format!("wrote {}={}", words.name(), words.value(word)),
         };
         // A write of unknown outcome may be known by somebody who saw it.
-        let known = if proof.operation == write.operation {
+        let known = if proof.number == write.number {
             acknowledged(words, write)
         } else {
             seen_by(words, proof)
@@ -108,16 +109,17 @@ fn lost(words: Words<'_, '_>, found: &Found, last: &[usize], findings: &mut Find
         format!(
             "Client {} {what} and {known}. When all faults were over, {} and found the older {now}, and no \
              final read saw anything newer.",
-            write.process,
+            words.history.client(write),
             read_from(words, read),
         )
     });
 }
 
 /// `client 7 saw that from n2 at 12.841 s`.
-fn seen_by(words: Words<'_, '_>, proof: &Op) -> String {
+fn seen_by(words: Words<'_>, proof: &Op) -> String {
     let at = words
-        .completion(proof)
-        .map_or(String::new(), |event| format!(" at {}", text::at(event.time)));
-    format!("client {} saw that{}{at}", proof.process, words.answered_from(proof))
+        .history
+        .completed(proof)
+        .map_or(String::new(), |time| format!(" at {}", text::at(time)));
+    format!("{} saw that{}{at}", words.client(proof), words.answered_from(proof))
 }

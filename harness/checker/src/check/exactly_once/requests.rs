@@ -1,42 +1,39 @@
 //! Log indexes: one for each request, and one request for each.
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
 
 use super::{Class, Findings};
-use crate::check::text;
-use crate::history::{Event, History, Outcome};
+use crate::check::text::{self, Words};
+use crate::history::History;
+use crate::ops::{Action, Op};
 use crate::results::Violation;
 
 /// A write that was acknowledged at a log index.
 #[derive(Clone, Copy)]
 struct Acknowledged<'h> {
-    invocation: &'h Event,
-    completion: &'h Event,
-    index: u64,
-    request: Option<&'h str>,
+    words: Words<'h>,
+    op: &'h Op,
 }
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
-    let mut by_index: BTreeMap<u64, Acknowledged<'_>> = BTreeMap::new();
-    let mut by_request: BTreeMap<&str, Acknowledged<'_>> = BTreeMap::new();
-    for this in history.operations().iter().filter_map(|operation| {
-        let (invocation, completion) =
-            (history.invocation(operation), history.completion(operation)?);
-        let request = completion.request.as_deref().or(invocation.request.as_deref());
-        // A read reflects an index, it does not take one.
-        let is_write = operation.outcome == Outcome::Ok && invocation.f != "read";
-        let index = completion.log_index.filter(|_| is_write)?;
-        Some(Acknowledged { invocation, completion, index, request })
+    let mut by_index: HashMap<u64, Acknowledged<'_>> = HashMap::new();
+    let mut by_request: HashMap<&str, Acknowledged<'_>> = HashMap::new();
+    let words = history.keys().iter().map(|key| Words { history, key });
+    // A read reflects an index, it does not take one.
+    let takes = |op: &&Op| op.is_ok() && op.log_index != 0 && op.action != Action::Read;
+    for this in words.flat_map(|words| {
+        words.key.ops.iter().filter(takes).map(move |op| Acknowledged { words, op })
     }) {
-        let first = *by_index.entry(this.index).or_insert(this);
-        let same = first.invocation.index == this.invocation.index
-            || (first.request.is_some() && first.request == this.request);
+        let request = history.request(this.op);
+        let first = *by_index.entry(this.op.log_index).or_insert(this);
+        let same = first.op.number == this.op.number
+            || (request.is_some() && history.request(first.op) == request);
         if !same {
             findings.add(Class::LogIndexTwice, || twice(first, this));
         }
-        if let Some(request) = this.request {
+        if let Some(request) = request {
             let first = *by_request.entry(request).or_insert(this);
-            if first.index != this.index {
+            if first.op.log_index != this.op.log_index {
                 findings.add(Class::TwoLogIndexes, || two(request, first, this));
             }
         }
@@ -49,7 +46,7 @@ fn twice(first: Acknowledged<'_>, second: Acknowledged<'_>) -> Violation {
          so one of them is not where its node says.",
         text::capital(&phrase(first)),
         phrase(second),
-        first.index
+        first.op.log_index
     );
     violation(Class::LogIndexTwice, explanation, first, second)
 }
@@ -58,7 +55,7 @@ fn two(request: &str, first: Acknowledged<'_>, second: Acknowledged<'_>) -> Viol
     let explanation = format!(
         "Request {request} was acknowledged at log index {} and again at log index {}. It took effect \
          twice, or one of the answers is wrong.",
-        first.index, second.index
+        first.op.log_index, second.op.log_index
     );
     violation(Class::TwoLogIndexes, explanation, first, second)
 }
@@ -69,29 +66,26 @@ fn violation(
     first: Acknowledged<'_>,
     second: Acknowledged<'_>,
 ) -> Violation {
-    let mut events: Vec<u64> = [first, second]
-        .iter()
-        .flat_map(|one| [one.invocation.index, one.completion.index])
-        .collect();
-    events.sort_unstable();
     Violation {
         class: class.name().to_owned(),
-        key: second.invocation.key.clone(),
+        key: second.words.key.name.as_deref().map(str::to_owned),
         explanation,
-        events,
-        time: second.completion.time,
+        events: second.words.events([first.op, second.op]),
+        time: second.words.completed(second.op),
+        core: None,
         stale: None,
     }
 }
 
 /// `the write of client 3 to k1 (n4, 1.010 s)`.
 fn phrase(one: Acknowledged<'_>) -> String {
-    let key = one.invocation.key.as_ref().map_or(String::new(), |key| format!(" to {key}"));
-    let node = one.completion.node.map_or(String::new(), |id| format!("{}, ", text::node(id)));
+    let Acknowledged { words, op } = one;
+    let key = words.key.name.as_ref().map_or(String::new(), |key| format!(" to {key}"));
+    let node = words.history.node(op).map_or(String::new(), |id| format!("{}, ", text::node(id)));
     format!(
         "the {} of {}{key} ({node}{})",
-        one.invocation.f,
-        one.invocation.process,
-        text::at(one.completion.time)
+        words.key.model.function(&op.action),
+        words.client(op),
+        text::at(words.completed(op))
     )
 }

@@ -1,10 +1,10 @@
 //! Counters: no read may exceed what was asked for by then, and the last may not fall short of what was acknowledged.
 
 use super::{Class, Findings, read_from};
-use crate::check::keys::{NEVER, Op, Seen};
 use crate::check::text::{self, Words};
+use crate::ops::{NEVER, Op, Position, Seen};
 
-pub(super) fn check(words: Words<'_, '_>, last: &[usize], findings: &mut Findings) {
+pub(super) fn check(words: Words<'_>, last: &[usize], findings: &mut Findings) {
     let sums = Sums::of(words);
     for op in words.key.ops.iter().filter(|op| op.is_ok_read()) {
         let Seen::Number(number) = op.seen else { continue };
@@ -43,17 +43,17 @@ pub(super) fn check(words: Words<'_, '_>, last: &[usize], findings: &mut Finding
 /// What was added, summed up in order of positions.
 struct Sums {
     /// Increments that took effect, by completion.
-    positive_done: Vec<(usize, i128)>,
-    negative_done: Vec<(usize, i128)>,
+    positive_done: Vec<(Position, i128)>,
+    negative_done: Vec<(Position, i128)>,
     /// Increments that took effect or may have, by invocation.
-    positive_asked: Vec<(usize, i128)>,
-    negative_asked: Vec<(usize, i128)>,
+    positive_asked: Vec<(Position, i128)>,
+    negative_asked: Vec<(Position, i128)>,
 }
 
 impl Sums {
-    fn of(words: Words<'_, '_>) -> Sums {
-        let sum = |sign: i64, position: fn(&Op) -> usize| {
-            let mut parts: Vec<(usize, i128)> = words
+    fn of(words: Words<'_>) -> Sums {
+        let sum = |sign: i64, position: fn(&Op) -> Position| {
+            let mut parts: Vec<(Position, i128)> = words
                 .key
                 .ops
                 .iter()
@@ -99,7 +99,7 @@ impl Sums {
 }
 
 /// The sum of what stands before a position.
-fn before(sums: &[(usize, i128)], position: usize) -> i128 {
+fn before(sums: &[(Position, i128)], position: Position) -> i128 {
     debug_assert!(position != NEVER);
     let count = sums.partition_point(|&(at, _)| at < position);
     count.checked_sub(1).map_or(0, |last| sums[last].1)

@@ -1,15 +1,16 @@
 //! Lists: each token once, none lost, none invented, in an order that can have been.
 
 use super::{Class, Findings, acknowledged, read_from};
-use crate::check::keys::{NEVER, Op, Seen, Word};
 use crate::check::text::{self, Words};
+use crate::ops::{NEVER, Op, Position, Seen, Word, index};
 
-pub(super) fn check(words: Words<'_, '_>, last: &[usize], findings: &mut Findings) {
+pub(super) fn check(words: Words<'_>, last: &[usize], findings: &mut Findings) {
     let appends = Appends::of(words);
     let mut reported = vec![false; words.key.words.len()];
     let mut in_order = true;
     for op in &words.key.ops {
-        let Seen::List(list) = &op.seen else { continue };
+        let Seen::List(list) = op.seen else { continue };
+        let list = words.key.list(list);
         tokens_of(words, &appends, op, list, &mut reported, findings);
         // One such pair is enough: it tends to show in every later read.
         in_order = in_order && order(words, &appends, op, list, findings);
@@ -20,7 +21,7 @@ pub(super) fn check(words: Words<'_, '_>, last: &[usize], findings: &mut Finding
 /// By token.
 struct Appends {
     /// Positions of the invocations of appends that took effect, or may have.
-    calls: Vec<Vec<usize>>,
+    calls: Vec<Vec<Position>>,
     /// The only append, by number, if there is just one.
     only: Vec<Option<usize>>,
     /// An append that certainly failed.
@@ -28,7 +29,7 @@ struct Appends {
 }
 
 impl Appends {
-    fn of(words: Words<'_, '_>) -> Appends {
+    fn of(words: Words<'_>) -> Appends {
         let count = words.key.words.len();
         let mut appends = Appends {
             calls: vec![Vec::new(); count],
@@ -38,10 +39,10 @@ impl Appends {
         for (id, op) in words.key.ops.iter().enumerate() {
             let Some(token) = op.appends() else { continue };
             if op.may_count() {
-                appends.calls[token].push(op.call);
-                appends.only[token] = (appends.calls[token].len() == 1).then_some(id);
+                appends.calls[index(token)].push(op.call);
+                appends.only[index(token)] = (appends.calls[index(token)].len() == 1).then_some(id);
             } else {
-                appends.failed[token] = appends.failed[token].or(Some(id));
+                appends.failed[index(token)] = appends.failed[index(token)].or(Some(id));
             }
         }
         appends
@@ -50,7 +51,7 @@ impl Appends {
 
 /// Duplicates and inventions in one read; each token is reported once.
 fn tokens_of(
-    words: Words<'_, '_>,
+    words: Words<'_>,
     appends: &Appends,
     read: &Op,
     list: &[Word],
@@ -61,15 +62,15 @@ fn tokens_of(
     sorted.sort_unstable();
     for group in sorted.chunk_by(|a, b| a == b) {
         let token = group[0];
-        let asked = appends.calls[token].partition_point(|&call| call < read.ret);
-        if group.len() <= asked || reported[token] {
+        let asked = appends.calls[index(token)].partition_point(|&call| call < read.ret);
+        if group.len() <= asked || reported[index(token)] {
             continue;
         }
-        reported[token] = true;
+        reported[index(token)] = true;
         let saw = || text::capital(&read_from(words, read));
         let value = words.value(token);
         if asked > 0 {
-            let append = appends.only[token].map(|id| &words.key.ops[id]);
+            let append = appends.only[index(token)].map(|id| &words.key.ops[id]);
             let ops: Vec<&Op> = append.into_iter().chain([read]).collect();
             findings.add_on_key(Class::Duplicate, words, &ops, || {
                 let times = if asked == 1 { "once".to_owned() } else { text::count(asked, "time") };
@@ -80,18 +81,18 @@ fn tokens_of(
                     group.len(),
                 )
             });
-        } else if let Some(failed) = appends.failed[token].map(|id| &words.key.ops[id]) {
+        } else if let Some(failed) = appends.failed[index(token)].map(|id| &words.key.ops[id]) {
             findings.add_on_key(Class::AbortedRead, words, &[failed, read], || {
                 format!(
                     "{} and found {value} in it. Client {} had been told that its append of {value} \
                      certainly failed, and nobody else appended it.",
                     saw(),
-                    failed.process
+                    words.history.client(failed)
                 )
             });
         } else {
             findings.add_on_key(Class::PhantomRead, words, &[read], || {
-                let never = appends.calls[token].is_empty();
+                let never = appends.calls[index(token)].is_empty();
                 let when =
                     if never { "ever appended it" } else { "had asked to append it by then" };
                 format!("{} and found {value} in it. Nobody {when}.", saw())
@@ -102,14 +103,14 @@ fn tokens_of(
 
 /// Whether no token stands before one that was acknowledged before it was appended.
 fn order(
-    words: Words<'_, '_>,
+    words: Words<'_>,
     appends: &Appends,
     read: &Op,
     list: &[Word],
     findings: &mut Findings,
 ) -> bool {
     let mut latest: Option<&Op> = None;
-    for append in list.iter().filter_map(|&token| appends.only[token]) {
+    for append in list.iter().filter_map(|&token| appends.only[index(token)]) {
         let append = &words.key.ops[append];
         if let Some(earlier) = latest.filter(|earlier| append.ret < earlier.call) {
             findings.add_on_key(Class::WrongOrder, words, &[append, earlier, read], || {
@@ -121,7 +122,7 @@ fn order(
                     token(earlier),
                     token(append),
                     token(append),
-                    earlier.process,
+                    words.history.client(earlier),
                     token(earlier),
                 )
             });
@@ -135,14 +136,14 @@ fn order(
 }
 
 /// Acknowledged tokens that no final read has.
-fn lost(words: Words<'_, '_>, last: &[usize], findings: &mut Findings) {
+fn lost(words: Words<'_>, last: &[usize], findings: &mut Findings) {
     let mut present = vec![false; words.key.words.len()];
     let mut first_call = NEVER;
     let mut first: Option<&Op> = None;
     for op in last.iter().map(|&id| &words.key.ops[id]) {
-        if let Seen::List(list) = &op.seen {
-            for &token in list {
-                present[token] = true;
+        if let Seen::List(list) = op.seen {
+            for &token in words.key.list(list) {
+                present[index(token)] = true;
             }
             if op.call < first_call {
                 (first_call, first) = (op.call, Some(op));
@@ -152,13 +153,13 @@ fn lost(words: Words<'_, '_>, last: &[usize], findings: &mut Findings) {
     let Some(read) = first else { return };
     for op in words.key.ops.iter().filter(|op| op.is_ok() && op.ret < first_call) {
         if let Some(token) = op.appends()
-            && !present[token]
+            && !present[index(token)]
         {
-            present[token] = true;
+            present[index(token)] = true;
             findings.add_on_key(Class::LostAppend, words, &[op, read], || {
                 format!(
                     "Client {} appended {} to {} and {}. At the end, {} and it was not there.",
-                    op.process,
+                    words.history.client(op),
                     words.value(token),
                     words.name(),
                     acknowledged(words, op),

@@ -1,162 +1,68 @@
 //! Is there, for each key, an order of its operations that one thread could have carried out, and in which an
 //! operation that ended before another began comes first? A history is linearizable exactly if all its keys are
 //! (P-composition).
+//!
+//! Each key is decided by the cheapest way that can: direct tests that need no search, the order that the servers
+//! claim (log indexes), the exact search. The first two only ever propose: an order is verified, and operations that
+//! are said to contradict each other are put to the exact search by themselves. So a mistake in them costs time, and
+//! no verdict.
 
-mod ahead;
-mod configuration;
-mod explain;
-mod problem;
-mod reduce;
-mod search;
+mod decide;
+mod tally;
+mod violation;
 
-use serde_json::{Value, json};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use self::problem::{Part, Problem};
-use self::search::{Answer, Budget, Effort, Limit, search};
+use self::decide::{Decision, decide};
+use self::tally::Tally;
 use super::Options;
-use super::keys::KeyOps;
-use super::stale_reads::find::{Found, Stale};
-use super::text::{self, Words};
+use super::decision::Budget;
 use crate::history::History;
-use crate::results::{Check, Verdict, Violation};
+use crate::ops::KeyOps;
+use crate::results::Check;
 
-/// For each reduction of a counterexample: events walked through plus configurations explored.
-const REDUCTION_WORK_MAX: u64 = 20_000_000;
-
-/// Keys named in `details`, so that it stays readable.
-const NAMED_MAX: usize = 50;
-
-/// What became of the keys.
-#[derive(Default)]
-struct Tally<'c, 'h> {
-    blocked: Vec<(&'c KeyOps<'h>, &'c [Stale])>,
-    undecided: Vec<(String, usize, Limit)>,
-    configurations: u64,
-    frontier_max: usize,
-}
-
-pub(super) fn check(
-    history: &History,
-    keys: &[KeyOps<'_>],
-    found: &[Found],
-    options: &Options<'_>,
-) -> Check {
+/// The check, and by key whether an order of its operations was verified.
+pub(super) fn check(history: &History, options: &Options<'_>) -> (Check, Vec<bool>) {
     let budget = Budget {
-        configurations: options.configurations_max,
-        memory_bytes_max: options.memory_bytes_max,
+        configurations_max: options.configurations_max,
+        memory_bytes_max: options.memory_bytes_max / u64::try_from(threads(options)).unwrap_or(1),
         cancelled: options.cancelled,
     };
-    let mut tally = Tally::default();
-    for (key, found) in keys.iter().zip(found) {
-        let problem = Problem::new(key, &Part::whole(key));
-        let (answer, effort) = search(&problem, &budget);
-        tally.add(key, &found.stale, &answer, effort);
-    }
-    let violations: Vec<Violation> = tally
-        .blocked
-        .iter()
-        .take(options.violations_max)
-        .map(|&(key, stale)| {
-            let core = reduce::reduce(key, stale, &budget, REDUCTION_WORK_MAX);
-            explain::violation(Words { history, key }, core.as_ref())
-        })
-        .collect();
-    Check {
-        name: "linearizable".to_owned(),
-        verdict: tally.verdict(),
-        summary: tally.summary(history, keys),
-        details: tally.details(history, keys),
-        violations,
-    }
+    let decisions = decide_all(history.keys(), &budget, threads(options));
+    let verified = decisions.iter().map(Decision::is_verified).collect();
+    (Tally::new(history, decisions).check(&budget, options), verified)
 }
 
-impl<'c, 'h> Tally<'c, 'h> {
-    fn add(&mut self, key: &'c KeyOps<'h>, stale: &'c [Stale], answer: &Answer, effort: Effort) {
-        self.configurations += effort.configurations;
-        self.frontier_max = self.frontier_max.max(effort.frontier_max);
-        match *answer {
-            Answer::Linearizable => {}
-            Answer::Blocked { .. } => self.blocked.push((key, stale)),
-            Answer::GaveUp { position, limit } => {
-                self.undecided.push((key.key.unwrap_or("").to_owned(), position, limit));
-            }
-        }
-    }
-
-    fn verdict(&self) -> Verdict {
-        if !self.blocked.is_empty() {
-            Verdict::Invalid
-        } else if self.undecided.is_empty() {
-            Verdict::Valid
-        } else {
-            Verdict::Unknown
-        }
-    }
-
-    fn summary(&self, history: &History, keys: &[KeyOps<'_>]) -> String {
-        if let Some((first, _)) = self.blocked.first() {
-            let blocked = self.blocked.len();
-            return format!(
-                "{} of {} {} not linearizable, the first is {}.",
-                text::number(blocked),
-                text::count(keys.len(), "key"),
-                if blocked == 1 { "is" } else { "are" },
-                text::quote(first.key.unwrap_or(""))
-            );
-        }
-        let Some((key, position, limit)) = self.undecided.first() else {
-            let operations: usize = keys.iter().map(|key| key.ops.len()).sum();
-            return format!(
-                "All {} on {} are linearizable.",
-                text::count(operations, "operation"),
-                text::count(keys.len(), "key")
-            );
-        };
-        format!(
-            "{} of {} {} undecided; {} is linearizable up to {}, then {}.",
-            text::number(self.undecided.len()),
-            text::count(keys.len(), "key"),
-            if self.undecided.len() == 1 { "is" } else { "are" },
-            text::quote(key),
-            text::at(time_of(history, *position)),
-            limit.words()
-        )
-    }
-
-    fn details(&self, history: &History, keys: &[KeyOps<'_>]) -> Value {
-        let undecided: Vec<Value> = self
-            .undecided
-            .iter()
-            .take(NAMED_MAX)
-            .map(|(key, position, limit)| {
-                json!({"key": key, "until_ns": time_of(history, *position), "why": limit.words()})
-            })
-            .collect();
-        let named: Vec<Option<&str>> =
-            self.blocked.iter().take(NAMED_MAX).map(|(key, _)| key.key).collect();
-        json!({
-            "keys": keys.len(),
-            "keys_not_linearizable": self.blocked.len(),
-            "keys_undecided": self.undecided.len(),
-            "not_linearizable": named,
-            "undecided": undecided,
-            "configurations": self.configurations,
-            "frontier_max": self.frontier_max,
-        })
-    }
+/// How many threads to use.
+fn threads(options: &Options<'_>) -> usize {
+    options.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1)
 }
 
-impl Limit {
-    fn words(self) -> &'static str {
-        match self {
-            Limit::Configurations => "the limit of configurations was reached",
-            Limit::Memory => "the limit of memory was reached",
-            Limit::Cancelled => "the time was over",
-            Limit::Open => "too many operations were open at once",
-        }
+/// Decides each key; the largest first, so that no core is left with a large one in the end.
+fn decide_all(keys: &[KeyOps], budget: &Budget<'_>, threads: usize) -> Vec<Decision> {
+    let threads = threads.min(keys.len());
+    if threads <= 1 {
+        return keys.iter().map(|key| decide(key, budget)).collect();
     }
-}
-
-fn time_of(history: &History, position: usize) -> u64 {
-    history.events().get(position).map_or(0, |event| event.time)
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by_key(|&number| std::cmp::Reverse(keys[number].ops.len()));
+    let next = AtomicUsize::new(0);
+    let decided: Mutex<Vec<(usize, Decision)>> = Mutex::new(Vec::with_capacity(keys.len()));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut mine = Vec::new();
+                while let Some(&number) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    mine.push((number, decide(&keys[number], budget)));
+                }
+                // A thread that panics takes the scope with it, so nothing is lost in silence.
+                decided.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(mine);
+            });
+        }
+    });
+    let mut decided = decided.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    decided.sort_unstable_by_key(|&(number, _)| number);
+    decided.into_iter().map(|(_, decision)| decision).collect()
 }

@@ -3,20 +3,19 @@
 use super::Case;
 use super::find::{Class, Effective, versions_missed};
 use crate::check::cluster::{Cluster, FaultSpan, last_fault_words};
-use crate::check::keys::{Action, NOTHING, Op, Seen};
 use crate::check::text;
+use crate::ops::{Action, NOTHING, Op, Seen};
 use crate::results::{StaleRead, Violation};
 
-pub(super) fn violation(case: &Case<'_, '_>, cluster: &Cluster) -> Violation {
-    let completion = case.words.completion(case.read());
+pub(super) fn violation(case: &Case<'_>, cluster: &Cluster) -> Violation {
     let versions = versions_missed(case.words.key, &case.stale);
     let stale = StaleRead {
         class: case.stale.class.name().to_owned(),
         age_ms: text::milliseconds(case.age),
         versions: u64::try_from(versions).unwrap_or(u64::MAX),
         node: case.node,
-        role: completion.and_then(|event| event.role.clone()),
-        term: completion.and_then(|event| event.term),
+        role: case.words.history.role(case.read()).map(str::to_owned),
+        term: case.words.history.term(case.read()),
         true_leader: cluster.leader_at(end(case)).map(|lead| (lead.node, lead.term)),
         faults: cluster.faults_active(case.time, end(case)).map(FaultSpan::words).collect(),
         last_fault: case
@@ -26,21 +25,22 @@ pub(super) fn violation(case: &Case<'_, '_>, cluster: &Cluster) -> Violation {
     };
     Violation {
         class: "stale read".to_owned(),
-        key: case.words.key.key.map(str::to_owned),
+        key: case.words.key.name.as_deref().map(str::to_owned),
         explanation: format!("{}. {}.", contradiction(case), circumstances(case, &stale, cluster)),
         events: case.words.events(evidence(case)),
         time: case.time,
+        core: None,
         stale: Some(stale),
     }
 }
 
 /// When the read completed.
-pub(super) fn end(case: &Case<'_, '_>) -> u64 {
-    case.words.completion(case.read()).map_or(case.time, |event| event.time)
+pub(super) fn end(case: &Case<'_>) -> u64 {
+    case.words.history.completed(case.read()).unwrap_or(case.time)
 }
 
 /// The operations that contradict each other.
-fn evidence<'c>(case: &Case<'c, '_>) -> Vec<&'c Op> {
+fn evidence<'c>(case: &Case<'c>) -> Vec<&'c Op> {
     let of = |known: Effective| [known.write, known.proof];
     let old = case.stale.old.map(of).into_iter().flatten();
     old.chain(of(case.stale.missed))
@@ -51,14 +51,14 @@ fn evidence<'c>(case: &Case<'c, '_>) -> Vec<&'c Op> {
 
 /// First sentence: `Client 7 read k41="3-17" from n2 at 12.841 s, but client 3 had overwritten it with "4-2" and n4
 /// had acknowledged that 1.92 s earlier`.
-fn contradiction(case: &Case<'_, '_>) -> String {
+fn contradiction(case: &Case<'_>) -> String {
     let (words, read) = (case.words, case.read());
     let ops = &words.key.ops;
     let (write, proof) = (&ops[case.stale.missed.write], &ops[case.stale.missed.proof]);
     let name = words.name();
-    let what = match (&read.seen, write.action) {
+    let what = match (read.seen, write.action) {
         (Seen::Word(NOTHING), _) => format!("found no value in {name}"),
-        (Seen::Word(word), _) => format!("read {name}={}", words.value(*word)),
+        (Seen::Word(word), _) => format!("read {name}={}", words.value(word)),
         (Seen::Number(number), _) => format!("read {name}={number}"),
         (Seen::List(_), Action::Append(token)) => {
             format!("read {name} without {}", words.value(token))
@@ -67,11 +67,15 @@ fn contradiction(case: &Case<'_, '_>) -> String {
     };
     let from = words.answered_from(read);
     let at = text::at(case.time);
-    format!("Client {} {what}{from} at {at}, but {}", read.process, missed(case, write, proof))
+    format!(
+        "Client {} {what}{from} at {at}, but {}",
+        words.history.client(read),
+        missed(case, write, proof)
+    )
 }
 
 /// What the read should have seen, and since when.
-fn missed(case: &Case<'_, '_>, write: &Op, proof: &Op) -> String {
+fn missed(case: &Case<'_>, write: &Op, proof: &Op) -> String {
     let (words, read) = (case.words, case.read());
     let age = text::span(case.age);
     let did = match write.action {
@@ -93,33 +97,41 @@ fn missed(case: &Case<'_, '_>, write: &Op, proof: &Op) -> String {
             Seen::Number(number) => format!("had read {number}"),
             Seen::Unknown | Seen::Word(_) | Seen::List(_) => "had read more".to_owned(),
         },
+        // None of these is looked for stale reads.
+        Action::Add(_)
+        | Action::Remove(_)
+        | Action::Enqueue(_)
+        | Action::Dequeue
+        | Action::Acquire
+        | Action::Release
+        | Action::Txn(_) => "had changed it".to_owned(),
     };
-    let node = words.answered_by(proof).map_or("the cluster".to_owned(), text::node);
-    let known = if proof.operation == write.operation {
+    let node = words.history.node(proof).map_or("the cluster".to_owned(), text::node);
+    let known = if proof.number == write.number {
         let verb = if write.action == Action::Read { "answered" } else { "acknowledged" };
         format!("and {node} had {verb} that {age} earlier")
     } else {
-        format!("and client {} had seen that from {node} {age} earlier", proof.process)
+        format!("and {} had seen that from {node} {age} earlier", words.client(proof))
     };
     let again = match case.stale.class {
         Class::MonotonicReads if proof.process != read.process => {
-            format!("; client {} itself had seen a newer state since", read.process)
+            format!("; {} itself had seen a newer state since", words.client(read))
         }
         Class::ReadYourWrites if write.process != read.process => {
-            format!("; client {} itself had changed it since", read.process)
+            format!("; {} itself had changed it since", words.client(read))
         }
         Class::ReadYourWrites | Class::MonotonicReads | Class::RealTime => String::new(),
     };
     if write.process == read.process {
         format!("{} {known}{again}", did.replacen("had", "had itself", 1))
     } else {
-        format!("client {} {did} {known}{again}", write.process)
+        format!("{} {did} {known}{again}", words.client(write))
     }
 }
 
 /// Second sentence: `n2 took itself for leader of term 3 while n4 led term 4; at that time n2 was cut off (partition
 /// {2} | {1,3,4,5})`.
-fn circumstances(case: &Case<'_, '_>, stale: &StaleRead, cluster: &Cluster) -> String {
+fn circumstances(case: &Case<'_>, stale: &StaleRead, cluster: &Cluster) -> String {
     let Some(node) = case.node else {
         return match stale.true_leader {
             Some((leader, term)) => format!(
@@ -154,7 +166,7 @@ fn circumstances(case: &Case<'_, '_>, stale: &StaleRead, cluster: &Cluster) -> S
 }
 
 /// The faults at that time, or the last one that touched the node.
-fn faults(case: &Case<'_, '_>, stale: &StaleRead, cluster: &Cluster) -> String {
+fn faults(case: &Case<'_>, stale: &StaleRead, cluster: &Cluster) -> String {
     let touching: Vec<String> = cluster
         .faults_active(case.time, end(case))
         .filter_map(|fault| {

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use self::find::{Found, Stale};
 use super::Options;
 use super::cluster::Cluster;
-use super::keys::{KeyOps, Op};
 use super::text::{self, Words};
 use crate::history::History;
+use crate::ops::{NEVER, Op};
 use crate::results::{Check, Verdict};
 
 /// One stale read among all.
-struct Case<'c, 'h> {
-    words: Words<'c, 'h>,
+struct Case<'c> {
+    words: Words<'c>,
     stale: Stale,
     /// When the read was invoked.
     time: u64,
@@ -27,7 +27,7 @@ struct Case<'c, 'h> {
     node: Option<u64>,
 }
 
-impl Case<'_, '_> {
+impl Case<'_> {
     fn read(&self) -> &Op {
         &self.words.key.ops[self.stale.read]
     }
@@ -43,18 +43,17 @@ struct Totals {
 
 pub(super) fn check(
     history: &History,
-    keys: &[KeyOps<'_>],
     found: &[Found],
     cluster: &Cluster,
     options: &Options<'_>,
 ) -> Check {
     let mut totals = Totals::default();
     let mut cases = Vec::new();
-    for (key, found) in keys.iter().zip(found) {
+    for (key, found) in history.keys().iter().zip(found) {
         let words = Words { history, key };
         for op in key.ops.iter().filter(|op| op.is_ok_read()) {
             totals.reads += 1;
-            if let Some(node) = words.answered_by(op) {
+            if let Some(node) = history.node(op) {
                 *totals.reads_by_node.entry(node).or_default() += 1;
             }
         }
@@ -76,15 +75,16 @@ pub(super) fn check(
     }
 }
 
-fn case<'c, 'h>(words: Words<'c, 'h>, stale: Stale) -> Case<'c, 'h> {
+fn case(words: Words<'_>, stale: Stale) -> Case<'_> {
     let read = &words.key.ops[stale.read];
-    let time = words.invocation(read).time;
-    let since = words.history.events().get(stale.missed.since).map_or(time, |event| event.time);
-    let node = words.answered_by(read);
+    let time = words.called(read);
+    let proof = &words.key.ops[stale.missed.proof];
+    let since = words.history.completed(proof).filter(|_| proof.ret != NEVER).unwrap_or(time);
+    let node = words.history.node(read);
     Case { words, stale, time, age: time.saturating_sub(since), node }
 }
 
-fn summary(totals: &Totals, cases: &[Case<'_, '_>]) -> String {
+fn summary(totals: &Totals, cases: &[Case<'_>]) -> String {
     let Some(worst) = cases.first() else {
         let left = totals.reads - totals.judged;
         let left = if left == 0 {
@@ -97,7 +97,7 @@ fn summary(totals: &Totals, cases: &[Case<'_, '_>]) -> String {
         };
         return format!("None of {} is certainly stale{left}.", text::count(totals.reads, "read"));
     };
-    let mut keys: Vec<_> = cases.iter().map(|case| case.words.key.key).collect();
+    let mut keys: Vec<_> = cases.iter().map(|case| case.words.key.name.as_deref()).collect();
     keys.sort_unstable();
     keys.dedup();
     let stale = if cases.len() == 1 { "is" } else { "are" };
@@ -111,7 +111,7 @@ fn summary(totals: &Totals, cases: &[Case<'_, '_>]) -> String {
     )
 }
 
-fn details(totals: &Totals, cases: &[Case<'_, '_>], cluster: &Cluster) -> Value {
+fn details(totals: &Totals, cases: &[Case<'_>], cluster: &Cluster) -> Value {
     let mut details = json!({
         "reads": totals.reads,
         "judged": totals.judged,
@@ -125,9 +125,9 @@ fn details(totals: &Totals, cases: &[Case<'_, '_>], cluster: &Cluster) -> Value 
     let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
     let mut roles: BTreeMap<&str, usize> = BTreeMap::new();
     for case in cases {
-        *keys.entry(case.words.key.key.unwrap_or("")).or_default() += 1;
+        *keys.entry(case.words.key.name.as_deref().unwrap_or("")).or_default() += 1;
         *classes.entry(case.stale.class.name()).or_default() += 1;
-        let role = case.words.completion(case.read()).and_then(|event| event.role.as_deref());
+        let role = case.words.history.role(case.read());
         *roles.entry(role.unwrap_or("unknown")).or_default() += 1;
     }
     let (faults, outside_faults) = by_fault(cases, cluster);
@@ -152,7 +152,7 @@ fn details(totals: &Totals, cases: &[Case<'_, '_>], cluster: &Cluster) -> Value 
 }
 
 /// Per node: all reads, and the stale ones.
-fn by_node(totals: &Totals, cases: &[Case<'_, '_>]) -> Value {
+fn by_node(totals: &Totals, cases: &[Case<'_>]) -> Value {
     let mut nodes: BTreeMap<String, Value> = BTreeMap::new();
     for (&node, &reads) in &totals.reads_by_node {
         let stale = cases.iter().filter(|case| case.node == Some(node)).count();
@@ -162,7 +162,7 @@ fn by_node(totals: &Totals, cases: &[Case<'_, '_>]) -> Value {
 }
 
 /// Stale reads while each fault was active, and those while none was.
-fn by_fault(cases: &[Case<'_, '_>], cluster: &Cluster) -> (Value, usize) {
+fn by_fault(cases: &[Case<'_>], cluster: &Cluster) -> (Value, usize) {
     let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
     let mut outside = 0;
     for case in cases {
@@ -192,7 +192,7 @@ fn by_fault(cases: &[Case<'_, '_>], cluster: &Cluster) -> (Value, usize) {
 }
 
 /// Percentiles, by nearest rank.
-fn ages(cases: &[Case<'_, '_>]) -> Value {
+fn ages(cases: &[Case<'_>]) -> Value {
     let mut ages: Vec<u64> = cases.iter().map(|case| case.age).collect();
     ages.sort_unstable();
     let percentile = |percent: usize| {

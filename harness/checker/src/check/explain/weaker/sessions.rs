@@ -1,0 +1,268 @@
+//! What each client sees of one key: that it never goes back.
+
+use std::collections::BTreeMap;
+
+use super::Holds;
+use super::versions::{Version, Versions, sorted};
+use crate::model::Model;
+use crate::ops::{Action, KeyOps, NEVER, Op, Seen, Word};
+
+/// Monotonic reads; or with `own_writes` instead that no client's reads are older than its own writes.
+pub(super) fn holds(key: &KeyOps, own_writes: bool) -> Holds {
+    match key.model {
+        Model::Register | Model::CasRegister => register(key, own_writes),
+        Model::Append => list(key, own_writes),
+        Model::Set => set(key, own_writes),
+        Model::Counter => counter(key, own_writes),
+        Model::MultiRegister
+        | Model::Kv
+        | Model::FifoQueue
+        | Model::UnorderedQueue
+        | Model::Mutex => Holds::Unknown,
+    }
+}
+
+/// There is an order of the versions that keeps real time between writes and what clients saw one after the other,
+/// unless these make a circle.
+fn register(key: &KeyOps, own_writes: bool) -> Holds {
+    let Some(versions) = Versions::of(key) else { return Holds::Unknown };
+    let mut graph = real_time(key, &versions);
+    let mut last: BTreeMap<u32, (Version, u32)> = BTreeMap::new();
+    for (op, touch) in key.ops.iter().zip(&versions.touches) {
+        if let (Some(saw), Some(&(known, by))) = (touch.saw, last.get(&op.process))
+            && saw != known
+        {
+            graph.add(known, saw, Some((by, op.number)));
+        }
+        let knows = if own_writes { touch.made.filter(|_| op.is_ok()) } else { touch.saw };
+        if let Some(version) = knows {
+            last.insert(op.process, (version, op.number));
+        }
+    }
+    match graph.circle() {
+        None => Holds::Yes,
+        Some(circle) => broken(&circle),
+    }
+}
+
+/// Two operations of a circle: of one client, if there are such.
+pub(super) fn broken(circle: &[Witness]) -> Holds {
+    let witnesses = || circle.iter().flatten().copied();
+    if let Some((first, second)) = witnesses().find(|(first, second)| first < second) {
+        return Holds::Broken { first, second };
+    }
+    // Each of them is a cas that saw one version and made another.
+    let numbers = || witnesses().map(|(number, _)| number);
+    match (numbers().min(), numbers().max()) {
+        (Some(first), Some(second)) if first < second => Holds::Broken { first, second },
+        _ => Holds::Unknown,
+    }
+}
+
+/// Edges between versions and moments: what a write made before a moment, and what was asked for after it.
+fn real_time(key: &KeyOps, versions: &Versions) -> Graph {
+    let mut graph = Graph::new(versions.len());
+    let mut moments: Vec<(u32, Version, bool)> = Vec::new();
+    for (version, maker) in versions.makers.iter().enumerate() {
+        let Some(op) = maker.and_then(|number| key.ops.get(number)) else { continue };
+        moments.push((op.call, version, true));
+        if op.ret != NEVER {
+            moments.push((op.ret, version, false));
+        }
+    }
+    moments.sort_unstable();
+    // The first version is before all others.
+    let mut now = 0;
+    for (_, version, is_call) in moments {
+        if is_call {
+            graph.add(now, version, None);
+        } else {
+            let moment = graph.node();
+            graph.add(now, moment, None);
+            graph.add(version, moment, None);
+            now = moment;
+        }
+    }
+    graph
+}
+
+/// Two operations of a client, of which the second one saw what the first one knew, or something later.
+pub(super) type Witness = Option<(u32, u32)>;
+
+/// To which node, and what says so.
+type Edge = (usize, Witness);
+
+/// A directed graph; some edges are from what a client knew to what it saw then.
+pub(super) struct Graph {
+    edges: Vec<Vec<Edge>>,
+}
+
+impl Graph {
+    pub(super) fn new(nodes: usize) -> Graph {
+        Graph { edges: vec![Vec::new(); nodes] }
+    }
+
+    fn node(&mut self) -> usize {
+        self.edges.push(Vec::new());
+        self.edges.len() - 1
+    }
+
+    pub(super) fn add(&mut self, from: usize, to: usize, by: Witness) {
+        self.edges[from].push((to, by));
+    }
+
+    /// The nodes in an order that goes with all edges, the smallest `rank` first where there is a choice; shorter than
+    /// the graph if there is none.
+    pub(super) fn order(&self, rank: impl Fn(usize) -> u32) -> Vec<usize> {
+        let mut before = vec![0_usize; self.edges.len()];
+        for &(to, _) in self.edges.iter().flatten() {
+            before[to] += 1;
+        }
+        let mut free: std::collections::BinaryHeap<std::cmp::Reverse<(u32, usize)>> = (0..before
+            .len())
+            .filter(|&node| before[node] == 0)
+            .map(|node| std::cmp::Reverse((rank(node), node)))
+            .collect();
+        let mut order = Vec::with_capacity(before.len());
+        while let Some(std::cmp::Reverse((_, node))) = free.pop() {
+            order.push(node);
+            for &(to, _) in &self.edges[node] {
+                before[to] -= 1;
+                if before[to] == 0 {
+                    free.push(std::cmp::Reverse((rank(to), to)));
+                }
+            }
+        }
+        order
+    }
+
+    /// What the edges of a circle say, if there is one.
+    pub(super) fn circle(&self) -> Option<Vec<Witness>> {
+        let order = self.order(|_| 0);
+        let mut is_left = vec![true; self.edges.len()];
+        for &node in &order {
+            is_left[node] = false;
+        }
+        // Whatever is left has a predecessor that is left: going back from one, some node comes twice.
+        let mut back: Vec<Option<Edge>> = vec![None; self.edges.len()];
+        for (node, edges) in self.edges.iter().enumerate().filter(|(node, _)| is_left[*node]) {
+            for &(to, by) in edges.iter().filter(|(to, _)| is_left[*to]) {
+                back[to] = Some((node, by));
+            }
+        }
+        let mut node = is_left.iter().position(|&is_left| is_left)?;
+        for _ in 0..self.edges.len() {
+            node = back[node]?.0;
+        }
+        let first = node;
+        let mut circle = Vec::new();
+        loop {
+            let (from, by) = back[node]?;
+            circle.push(by);
+            node = from;
+            if node == first {
+                return Some(circle);
+            }
+        }
+    }
+}
+
+fn reads(key: &KeyOps) -> impl Iterator<Item = &Op> {
+    key.ops.iter().filter(|op| op.is_ok_read())
+}
+
+/// Each read of a client begins with what it read before, and has what it appended.
+fn list(key: &KeyOps, own_writes: bool) -> Holds {
+    if own_writes {
+        return own(key, Op::appends);
+    }
+    let mut last: BTreeMap<u32, (&[Word], u32)> = BTreeMap::new();
+    for op in reads(key) {
+        let Seen::List(list) = op.seen else { continue };
+        let list = key.list(list);
+        if let Some(&(known, first)) = last.get(&op.process)
+            && !list.starts_with(known)
+        {
+            return Holds::Broken { first, second: op.number };
+        }
+        last.insert(op.process, (list, op.number));
+    }
+    Holds::Yes
+}
+
+/// Each read of a client has all elements that it knew of.
+fn set(key: &KeyOps, own_writes: bool) -> Holds {
+    if key.ops.iter().any(|op| matches!(op.action, Action::Remove(_)) && op.may_count()) {
+        return Holds::Unknown;
+    }
+    if own_writes {
+        return own(key, |op| if let Action::Add(word) = op.action { Some(word) } else { None });
+    }
+    let mut last: BTreeMap<u32, (Vec<Word>, u32)> = BTreeMap::new();
+    for op in reads(key) {
+        let Seen::List(list) = op.seen else { continue };
+        let list = sorted(key, list);
+        if let Some((known, first)) = last.get(&op.process)
+            && !known.iter().all(|word| list.binary_search(word).is_ok())
+        {
+            return Holds::Broken { first: *first, second: op.number };
+        }
+        last.insert(op.process, (list, op.number));
+    }
+    Holds::Yes
+}
+
+/// Each read of a client has all that it brought in itself.
+fn own(key: &KeyOps, brings: impl Fn(&Op) -> Option<Word>) -> Holds {
+    // By client: what it brought in that no read of it was judged by yet, and all of it.
+    let mut brought: BTreeMap<u32, Vec<(Word, u32)>> = BTreeMap::new();
+    let mut work = 0_usize;
+    for op in &key.ops {
+        match (brings(op), op.seen) {
+            (Some(word), _) if op.is_ok() => {
+                brought.entry(op.process).or_default().push((word, op.number));
+            }
+            (None, Seen::List(list)) if op.is_ok_read() => {
+                let Some(own) = brought.get(&op.process) else { continue };
+                let seen = sorted(key, list);
+                work += own.len();
+                if work > WORK_MAX {
+                    return Holds::Unknown;
+                }
+                let missed = own.iter().find(|(word, _)| seen.binary_search(word).is_err());
+                if let Some(&(_, first)) = missed {
+                    return Holds::Broken { first, second: op.number };
+                }
+            }
+            _ => {}
+        }
+    }
+    Holds::Yes
+}
+
+/// Comparisons of a client's own elements with what it read.
+const WORK_MAX: usize = 50_000_000;
+
+/// A number that only grows is at least what a client saw, or what it added itself.
+fn counter(key: &KeyOps, own_writes: bool) -> Holds {
+    if key.ops.iter().filter(|op| op.may_count()).filter_map(Op::adds).any(|by| by < 0) {
+        return Holds::Unknown;
+    }
+    let mut least: BTreeMap<u32, (i64, u32)> = BTreeMap::new();
+    for op in key.ops.iter().filter(|op| op.is_ok()) {
+        let start = key.initial_number();
+        let known = least.get(&op.process).copied();
+        if let (Seen::Number(number), Some((least, first))) = (op.seen, known)
+            && number < least
+        {
+            return Holds::Broken { first, second: op.number };
+        }
+        let knows = match (own_writes, op.adds(), op.seen) {
+            (true, Some(by), _) => known.map_or(start, |(least, _)| least).saturating_add(by),
+            (false, _, Seen::Number(number)) => number,
+            _ => continue,
+        };
+        least.insert(op.process, (knows, op.number));
+    }
+    Holds::Yes
+}
