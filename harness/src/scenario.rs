@@ -510,7 +510,7 @@ each_fault = 3
             (
                 "\"register\"",
                 "\"registre\"",
-                "mine.toml:4: no model is called \"registre\"; there are register, cas-register",
+                "mine.toml:4: no workload is about \"registre\"; there are register, cas-register",
             ),
             ("\"valid\"", "\"unknown\"", "mine.toml:5: expect `valid` or `invalid`"),
             ("\"mine\"", "\"../mine\"", "mine.toml:3: \"../mine\" is no workload name"),

@@ -46,10 +46,7 @@ struct Lists<'a> {
 }
 
 fn shown(op: &Op) -> Option<List> {
-    match op.seen {
-        Seen::List(list) if op.is_ok_read() => Some(list),
-        _ => None,
-    }
+    if let Seen::List(list) = op.seen { Some(list).filter(|_| op.is_ok_read()) } else { None }
 }
 
 fn appended(op: &Op) -> Option<Word> {

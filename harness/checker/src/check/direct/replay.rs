@@ -86,12 +86,10 @@ impl Counter {
 
 impl Replay for Counter {
     fn apply(&mut self, _: &KeyOps, op: &Op) -> bool {
-        let by = match op.action {
-            Action::Read => 0,
-            Action::Incr(by) => by,
-            _ => return false,
-        };
-        let Some(after) = self.0.checked_add(by) else { return false };
+        if !matches!(op.action, Action::Read | Action::Incr(_)) {
+            return false;
+        }
+        let Some(after) = self.0.checked_add(op.adds().unwrap_or(0)) else { return false };
         self.0 = after;
         match op.seen {
             Seen::Number(number) => number == after,
@@ -239,12 +237,8 @@ impl Mutex {
 
 impl Replay for Mutex {
     fn apply(&mut self, _: &KeyOps, op: &Op) -> bool {
-        let held = match op.action {
-            Action::Acquire => true,
-            Action::Release => false,
-            _ => return false,
-        };
-        std::mem::replace(&mut self.held, held) != held
+        let held = op.action == Action::Acquire;
+        (held || op.action == Action::Release) && std::mem::replace(&mut self.held, held) != held
     }
 }
 
@@ -345,26 +339,24 @@ impl Kv {
 
 impl Replay for Kv {
     fn apply(&mut self, key: &KeyOps, op: &Op) -> bool {
-        match op.action {
-            Action::Read | Action::Cas { .. }
-                if op.action == Action::Read || op.outcome == Outcome::Fail =>
-            {
+        match (op.action, op.outcome) {
+            (Action::Read, _) | (Action::Cas { .. }, Outcome::Fail) => {
                 if let Seen::Word(word) = op.seen { self.is(key, word) } else { true }
             }
-            Action::Write(word) => {
+            (Action::Write(word), _) => {
                 self.write(word);
                 true
             }
-            Action::Cas { expect, new } => {
+            (Action::Cas { expect, new }, _) => {
                 let is = self.is(key, expect);
                 self.write(new);
                 is
             }
-            Action::Append(word) => {
+            (Action::Append(word), _) => {
                 self.append(key, word);
                 true
             }
-            Action::Incr(by) => {
+            (Action::Incr(by), _) => {
                 let Some(sum) = self.add(key, by) else { return false };
                 if let Seen::Number(number) = op.seen { number == sum } else { true }
             }

@@ -29,8 +29,8 @@ pub(super) fn order(key: &KeyOps) -> Option<Vec<u32>> {
     let mut is_added = elements.is_initial;
     let mut free = Vec::new();
     for (op, id) in key.ops.iter().zip(0..).filter(|(op, _)| op.may_count()) {
-        match op.action {
-            Action::Add(word) => {
+        match (op.action, op.seen) {
+            (Action::Add(word), _) => {
                 let place = first_read[index(word)];
                 if is_added[index(word)] || place == NEVER && !op.is_ok() {
                     free.push(id);
@@ -40,7 +40,7 @@ pub(super) fn order(key: &KeyOps) -> Option<Vec<u32>> {
                     sequence.push((2 * u64::from(place), id));
                 }
             }
-            _ if op.is_ok() && op.seen == Seen::Unknown => free.push(id),
+            (_, Seen::Unknown) if op.is_ok() => free.push(id),
             _ => {}
         }
     }
@@ -93,10 +93,10 @@ fn compare(key: &KeyOps, mut reads: Vec<(u32, &[Word])>, found: &mut Contradicti
 }
 
 fn shown<'a>(key: &'a KeyOps, op: &Op) -> Option<&'a [Word]> {
-    match op.seen {
-        Seen::List(list) if op.is_ok_read() => Some(key.list(list)),
-        _ => None,
+    if let Seen::List(list) = op.seen {
+        return op.is_ok_read().then(|| key.list(list));
     }
+    None
 }
 
 fn shown_by(key: &KeyOps) -> impl Iterator<Item = (u32, &[Word])> {
@@ -162,9 +162,9 @@ impl Elements {
     /// From when on elements are there, and from when on gone.
     fn learn(&mut self, key: &KeyOps) {
         for (op, id) in key.ops.iter().zip(0..).filter(|(op, _)| op.is_ok()) {
-            match op.action {
-                Action::Add(word) => self.is_there(word, op.ret, id),
-                Action::Remove(word) if self.last_add_return[index(word)] < op.call => {
+            match (op.action, op.seen) {
+                (Action::Add(word), _) => self.is_there(word, op.ret, id),
+                (Action::Remove(word), _) if self.last_add_return[index(word)] < op.call => {
                     let gone = &mut self.gone_since[index(word)];
                     *gone = (*gone).min((op.ret, id));
                 }
@@ -253,10 +253,8 @@ impl Elements {
         if proof != NEVER {
             ops.push(proof);
             let other = &key.ops[index(proof)];
-            anomaly = match other.action {
-                Action::Read if other.process == op.process => Anomaly::NonMonotonic,
-                _ => Anomaly::StaleRead,
-            };
+            let went_back = other.action == Action::Read && other.process == op.process;
+            anomaly = if went_back { Anomaly::NonMonotonic } else { Anomaly::StaleRead };
         }
         // Called before the element was there, but it shows one that was added after that.
         if let (_, Some(later)) = self.earliest(key, id, list)

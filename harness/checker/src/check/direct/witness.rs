@@ -127,10 +127,8 @@ impl<'a> Unplaced<'a> {
             word.and_then(|word| self.by_word.get_mut(index(word)).and_then(Option::take))
         {
             order.push(id);
-            word = match key.ops[index(id)].action {
-                Action::Cas { expect, .. } => Some(expect),
-                _ => None,
-            };
+            let action = key.ops[index(id)].action;
+            word = if let Action::Cas { expect, .. } = action { Some(expect) } else { None };
         }
         order[start..].reverse();
     }
@@ -156,6 +154,12 @@ fn put(op: &Op) -> Option<Word> {
         | Action::Append(word)
         | Action::Add(word)
         | Action::Enqueue(word) => Some(word),
-        _ => None,
+        Action::Read
+        | Action::Incr(_)
+        | Action::Remove(_)
+        | Action::Dequeue
+        | Action::Acquire
+        | Action::Release
+        | Action::Txn(_) => None,
     }
 }

@@ -61,16 +61,20 @@ pub(super) struct Known<const W: usize> {
 }
 
 impl<const W: usize> Known<W> {
-    pub(super) fn new(by_total: bool) -> Known<W> {
+    pub(super) fn new() -> Known<W> {
         Known {
             all: Vec::new(),
             previous: Vec::new(),
             covered: Vec::new(),
             last: Vec::new(),
             table: Vec::new(),
-            by_total,
+            by_total: false,
             is_partial: false,
         }
+    }
+
+    pub(super) fn set_by_total(&mut self, by_total: bool) {
+        self.by_total = by_total;
     }
 
     pub(super) fn clear(&mut self) {

@@ -97,9 +97,9 @@ pub struct Effort {
 
 /// What the frugal walks keep, one after the other.
 const WIDTHS: [Width; 3] = [
-    Width { of_state: 4, of_return: 100, detours: 2 },
-    Width { of_state: 16, of_return: 500, detours: 4 },
-    Width { of_state: 60, of_return: 4000, detours: 8 },
+    Width { of_state: 4, of_return: 100, detours: 2, by_total: true },
+    Width { of_state: 16, of_return: 500, detours: 4, by_total: true },
+    Width { of_state: 60, of_return: 4000, detours: 8, by_total: false },
 ];
 
 /// Looks for an order of the key's operations. Its cost is at best a few configurations for each operation.

@@ -32,10 +32,44 @@ pub(super) struct Width {
     pub(super) of_return: usize,
     /// Operations to use for one return beyond what the cheapest way needs; an optional one counts four times.
     pub(super) detours: usize,
+    /// Whether it counts only how many optional operations were used, not which.
+    pub(super) by_total: bool,
 }
 
 /// Events between two moments to which a frugal walk can go back.
 const SAVED_EVENTS_MIN: usize = if cfg!(test) { 5 } else { 2048 };
+
+/// How wide a frugal walk goes, and for how long.
+struct Retreat {
+    level: usize,
+    /// Events to go on with a level after the trouble is over.
+    calm: usize,
+    /// When that is.
+    calm_at: usize,
+}
+
+impl Retreat {
+    /// It has to go back from here. If it had to only recently, it stays with more for longer.
+    fn begin(&mut self, events: usize) {
+        let is_again = events < self.calm_at.saturating_add(4 * self.calm);
+        self.calm = if is_again { 2 * self.calm } else { SAVED_EVENTS_MIN };
+        self.calm_at = events.saturating_add(self.calm);
+        self.level += 1;
+    }
+
+    fn go_on(&mut self, events: usize) {
+        if self.level > 0 && events > self.calm_at {
+            self.level -= 1;
+            self.calm_at = events.saturating_add(self.calm);
+        }
+    }
+
+    /// Events until the next moment to which it can go back. To copy one costs as much as many events.
+    fn pause(&self, weight: usize) -> usize {
+        let is_troubled = self.calm_at > 0;
+        SAVED_EVENTS_MIN.max(weight / if is_troubled { 256 } else { 32 })
+    }
+}
 
 /// Work after which to look at the limits: a few milliseconds.
 const LOOK_AROUND: usize = 1 << 14;
@@ -117,7 +151,6 @@ impl<'p, 'k, O: Object<'k, W>, const W: usize> Walk<'p, O, W> {
             owed: Mask::EMPTY,
             used: Mask::EMPTY,
         };
-        let is_frugal = matches!(supply, Supply::Frugal(_));
         let now = Moment {
             object,
             scene: Scene::new(supply == Supply::Unlimited),
@@ -136,8 +169,8 @@ impl<'p, 'k, O: Object<'k, W>, const W: usize> Walk<'p, O, W> {
             budget: *budget,
             effort,
             todo: Vec::new(),
-            known: Known::new(is_frugal),
-            results: Known::new(is_frugal),
+            known: Known::new(),
+            results: Known::new(),
             by_cost: Vec::new(),
             moves: Vec::new(),
             worked: 0,
@@ -159,38 +192,36 @@ impl<'p, 'k, O: Object<'k, W>, const W: usize> Walk<'p, O, W> {
     /// Walks with few configurations; and where these lead nowhere, goes back a little and tries with more.
     pub(super) fn run_frugally(mut self, widths: &[Width]) -> Outcome {
         let mut saved = [self.now.clone(), self.now.clone()];
-        // The more often it goes back, the longer it stays with more.
-        let (mut level, mut calm, mut calm_at) = (0, SAVED_EVENTS_MIN, 0);
+        let mut retreat = Retreat { level: 0, calm: SAVED_EVENTS_MIN, calm_at: 0 };
         let mut farthest = 0;
         let end = loop {
-            self.supply = Supply::Frugal(widths[level]);
+            self.set_width(widths[retreat.level]);
             let event = self.event();
             farthest = farthest.max(self.now.position);
             match event {
                 Ok(Some(Answer::Blocked { .. }))
-                    if self.now.is_partial && level + 1 < widths.len() =>
+                    if self.now.is_partial && retreat.level + 1 < widths.len() =>
                 {
-                    calm_at = self.now.events.saturating_add(calm);
-                    calm = calm.saturating_mul(2);
-                    level += 1;
+                    retreat.begin(self.now.events);
                     self.now = saved[0].clone();
                     saved[1] = saved[0].clone();
                 }
                 Ok(Some(answer)) => break Ok(answer),
-                Ok(None) => {}
+                Ok(None) => retreat.go_on(self.now.events),
                 Err(stop) => break Err(stop),
             }
-            if level > 0 && self.now.events > calm_at {
-                level -= 1;
-                calm_at = self.now.events.saturating_add(calm);
-            }
-            let pause = SAVED_EVENTS_MIN.max(self.now.object.weight() / 32);
-            if self.now.events >= saved[1].events + pause {
+            if self.now.events >= saved[1].events + retreat.pause(self.now.object.weight()) {
                 saved.swap(0, 1);
                 saved[1].clone_from(&self.now);
             }
         };
         Outcome { end, is_partial: self.now.is_partial, position: farthest }
+    }
+
+    fn set_width(&mut self, width: Width) {
+        self.supply = Supply::Frugal(width);
+        self.known.set_by_total(width.by_total);
+        self.results.set_by_total(width.by_total);
     }
 
     /// Deals with the next event. The answer, if there is one now.

@@ -35,7 +35,7 @@ pub(super) fn violation(
     Violation {
         class: told.anomaly.name().to_owned(),
         key: key.name.as_deref().map(str::to_owned),
-        explanation: told.sentences,
+        explanation: in_two_sentences(told.sentences),
         events: told.events,
         time,
         core: Some(results::Core {
@@ -47,6 +47,12 @@ pub(super) fn violation(
         }),
         stale: None,
     }
+}
+
+/// Where one sentence says it all, a second one says that it does.
+fn in_two_sentences(told: String) -> String {
+    let is_one = !told.trim_end_matches('.').contains(". ");
+    if is_one { format!("{told} No order of the operations can explain that.") } else { told }
 }
 
 /// The decision can be repeated, so there always is a core, unless it was cancelled meanwhile.

@@ -10,6 +10,9 @@ use crate::ops::{KeyOps, NEVER, Op, Position, Seen, index};
 /// How many increments of other sizes to look past for one that fits.
 const LOOK_PAST_MAX: usize = 16;
 
+/// How many choices to try among these.
+const CHOICES_MAX: usize = 2_000;
+
 /// The order, unless an increment that would fit is not found.
 pub(super) fn order(key: &KeyOps, sign: i64) -> Option<Vec<u32>> {
     let mut passages: Vec<Passage> =
@@ -30,10 +33,8 @@ pub(super) fn order(key: &KeyOps, sign: i64) -> Option<Vec<u32>> {
     for passage in passages {
         // Whatever comes before it comes before all that follow it, too.
         waiting.admit(key, room.pop().unwrap_or(NEVER));
-        while number < passage.before {
-            let (id, by) = waiting.take(passage.before - number)?;
-            number += by;
-            order.push(id);
+        if number < passage.before {
+            waiting.take(passage.before - number, &mut order)?;
         }
         number = passage.after;
         order.push(passage.id);
@@ -47,12 +48,20 @@ pub(super) fn order(key: &KeyOps, sign: i64) -> Option<Vec<u32>> {
     Some(insert_free(key, order, free))
 }
 
+/// An increment that may come next, by return.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Next {
+    ret: Position,
+    id: u32,
+    by: i128,
+}
+
 /// Increments that do not say where they belong.
 struct Waiting {
     /// Not yet called, the next one last.
     ahead: Vec<(u32, i128)>,
     /// By return.
-    now: BinaryHeap<Reverse<(Position, u32, i128)>>,
+    now: BinaryHeap<Reverse<Next>>,
 }
 
 impl Waiting {
@@ -70,36 +79,69 @@ impl Waiting {
     /// Those that were called before this position.
     fn admit(&mut self, key: &KeyOps, before: Position) {
         while let Some((id, by)) = self.ahead.pop_if(|(id, _)| key.ops[index(*id)].call < before) {
-            self.now.push(Reverse((key.ops[index(id)].ret, id, by)));
+            self.now.push(Reverse(Next { ret: key.ops[index(id)].ret, id, by }));
         }
     }
 
-    /// The most urgent one that adds no more than this.
-    fn take(&mut self, most: i128) -> Option<(u32, i128)> {
-        let mut passed = Vec::new();
-        let mut taken = None;
-        while let Some(next) = self.now.pop() {
-            let Reverse((_, id, by)) = next;
-            if by <= most {
-                taken = Some((id, by));
-                break;
-            }
-            passed.push(next);
-            if passed.len() > LOOK_PAST_MAX {
-                break;
+    /// The most urgent ones that add just this much together.
+    fn take(&mut self, sum: i128, order: &mut Vec<u32>) -> Option<()> {
+        let (mut taken, mut passed) = (Vec::new(), Vec::new());
+        let mut left = sum;
+        while left > 0 && passed.len() <= LOOK_PAST_MAX {
+            let Some(Reverse(next)) = self.now.pop() else { break };
+            if next.by <= left {
+                left -= next.by;
+                taken.push(next);
+            } else {
+                passed.push(next);
             }
         }
-        self.now.extend(passed);
-        taken
+        if left > 0 {
+            // Others than the last of them may fit.
+            let mut pool = taken.split_off(taken.len().saturating_sub(LOOK_PAST_MAX));
+            left += pool.iter().map(|next| next.by).sum::<i128>();
+            pool.append(&mut passed);
+            pool.sort_unstable();
+            let chosen = subset(&pool, left)?;
+            for (next, is_chosen) in pool.into_iter().zip(chosen) {
+                if is_chosen { &mut taken } else { &mut passed }.push(next);
+            }
+        }
+        self.now.extend(passed.into_iter().map(Reverse));
+        order.extend(taken.into_iter().map(|next| next.id));
+        Some(())
     }
 
     /// Those that happened after everything that was seen.
     fn rest(self, key: &KeyOps) -> Vec<u32> {
-        let waiting = self.now.into_iter().map(|Reverse((_, id, _))| id);
+        let waiting = self.now.into_iter().map(|Reverse(next)| next.id);
         let ahead = self.ahead.into_iter().map(|(id, _)| id);
         let mut rest: Vec<u32> =
             waiting.chain(ahead).filter(|&id| key.ops[index(id)].is_ok()).collect();
         rest.sort_unstable();
         rest
     }
+}
+
+/// Which of these add up to the sum, as many of the first ones as possible.
+fn subset(pool: &[Next], sum: i128) -> Option<Vec<bool>> {
+    let mut chosen: Vec<bool> = Vec::with_capacity(pool.len());
+    let mut left = sum;
+    for _ in 0..CHOICES_MAX {
+        if left == 0 {
+            chosen.resize(pool.len(), false);
+            return Some(chosen);
+        }
+        if let (true, Some(next)) = (left > 0, pool.get(chosen.len())) {
+            left -= next.by;
+            chosen.push(true);
+            continue;
+        }
+        // The last one that was chosen goes.
+        while chosen.pop_if(|is_chosen| !*is_chosen).is_some() {}
+        let place = chosen.len().checked_sub(1)?;
+        left += pool[place].by;
+        chosen[place] = false;
+    }
+    None
 }

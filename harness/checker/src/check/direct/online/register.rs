@@ -203,11 +203,10 @@ impl Register {
 
 /// The value that an operation writes if it happens.
 fn written(op: &Op) -> Option<Word> {
-    match op.action {
-        Action::Write(word) => Some(word),
-        Action::Cas { expect, new } if expect != new => Some(new),
-        _ => None,
+    if let Action::Cas { expect, new } = op.action {
+        return (expect != new).then_some(new);
     }
+    if let Action::Write(word) = op.action { Some(word) } else { None }
 }
 
 impl Watch for Register {

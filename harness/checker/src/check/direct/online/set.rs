@@ -96,17 +96,14 @@ impl Set {
 
 impl Watch for Set {
     fn call(&mut self, id: u32, op: &Op) {
-        match op.action {
-            Action::Add(word) => {
-                let new = Adds { first_call: op.call, id, count: 0 };
-                let adds = self.adds.entry(word).or_insert(new);
-                if adds.count == 0 {
-                    *adds = new;
-                }
-                adds.count += 1;
+        self.some_are_removed |= matches!(op.action, Action::Remove(_));
+        if let Action::Add(word) = op.action {
+            let new = Adds { first_call: op.call, id, count: 0 };
+            let adds = self.adds.entry(word).or_insert(new);
+            if adds.count == 0 {
+                *adds = new;
             }
-            Action::Remove(_) => self.some_are_removed = true,
-            _ => {}
+            adds.count += 1;
         }
     }
 

@@ -65,7 +65,9 @@ impl Merge {
     fn of(key: &KeyOps, elements: &Elements, all: Vec<Element>, is_fifo: bool) -> Merge {
         let mut part_of = vec![Part::None; key.ops.len()];
         let mut merge = Merge {
+            all: Vec::new(),
             is_fifo,
+            part_of: Vec::new(),
             is_put: vec![false; all.len()],
             is_take_called: vec![false; all.len()],
             is_taken: vec![false; all.len()],
@@ -75,8 +77,6 @@ impl Merge {
             waiting: Vec::new(),
             is_waiting: vec![false; key.ops.len()],
             order: Vec::with_capacity(key.ops.len()),
-            part_of: Vec::new(),
-            all: Vec::new(),
         };
         for (element, place) in all.iter().zip(0..) {
             if let Some(put) = element.put {

@@ -5,20 +5,22 @@ mod merge;
 mod patterns;
 mod sequence;
 
-use std::collections::BTreeMap;
-
 use super::Contradictions;
 use crate::model::Model;
 use crate::ops::{Action, KeyOps, NEVER, NOTHING, Op, Seen, Word, index};
 
 /// An order, if each element was put in once and nobody took any without saying which.
 pub(super) fn order(key: &KeyOps) -> Option<Vec<u32>> {
-    let elements = Elements::of(key)?;
+    let mut elements = Elements::of(key)?;
     if elements.is_ambiguous || elements.takes_unknown_for_sure || !elements.odd.is_empty() {
         return None;
     }
-    let ranks = (key.model == Model::FifoQueue).then(|| sequence::ranks(&elements.all));
-    merge::merge(key, &elements, ranks.map_or(Some(None), |ranks| ranks.map(Some))?)
+    if key.model != Model::FifoQueue {
+        return merge::merge(key, &elements, None);
+    }
+    elements.take_what_was_overtaken(key)?;
+    let sequence = sequence::sequence(&elements.all)?;
+    merge::merge(key, &elements, Some(sequence))
 }
 
 /// What was taken and cannot have been, came in the wrong order, or was missed.
@@ -60,76 +62,89 @@ struct Elements {
     odd: Vec<Odd>,
     /// There are elements that are not told apart.
     is_ambiguous: bool,
+    /// Dequeues that may have taken something and do not say what.
+    unknown: Vec<u32>,
     /// A dequeue did take something and does not say what.
     takes_unknown_for_sure: bool,
 }
 
 /// What happened to a word.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Uses {
-    puts: Vec<Option<u32>>,
-    takes: Vec<u32>,
+    /// How often it may have been put in, and by whom last; nothing if it was there from the beginning.
+    puts: u32,
+    put: Option<u32>,
+    /// How often it was taken, and by whom first.
+    takes: u32,
+    taken: Option<u32>,
+    /// Where it was among what was there from the beginning, seen from the end.
+    start: Moment,
 }
 
 impl Elements {
     /// `None` if there are operations that do not belong to a queue.
     fn of(key: &KeyOps) -> Option<Elements> {
-        let mut words: BTreeMap<Word, Uses> = BTreeMap::new();
+        let mut words = vec![Uses::default(); key.words.len()];
         let initial = if let Seen::List(list) = key.initial { key.list(list) } else { &[] };
-        for &word in initial {
-            words.entry(word).or_default().puts.push(None);
+        for (&word, start) in initial.iter().rev().zip(1..) {
+            let uses = words.get_mut(index(word))?;
+            *uses = Uses { puts: uses.puts + 1, start: -start, ..*uses };
         }
         let mut elements = Elements {
             all: Vec::new(),
             empty: Vec::new(),
             odd: Vec::new(),
+            unknown: Vec::new(),
             is_ambiguous: false,
             takes_unknown_for_sure: false,
         };
         // From when on somebody may have taken anything.
         let mut unknown_call = LAST;
+        // Those who were not the first to take something, and the how manieth they were.
+        let mut late_takes = Vec::new();
         for (op, id) in key.ops.iter().zip(0..).filter(|(op, _)| op.may_count()) {
             match (op.action, op.seen) {
                 (Action::Enqueue(word), _) if word != NOTHING => {
-                    words.entry(word).or_default().puts.push(Some(id));
+                    let uses = words.get_mut(index(word))?;
+                    *uses = Uses { puts: uses.puts + 1, put: Some(id), ..*uses };
                 }
                 (Action::Dequeue, Seen::Word(NOTHING)) if op.is_ok() => elements.empty.push(id),
                 (Action::Dequeue, Seen::Word(word)) if op.is_ok() => {
-                    words.entry(word).or_default().takes.push(id);
+                    let uses = words.get_mut(index(word))?;
+                    if uses.takes > 0 {
+                        late_takes.push((id, word, uses.takes));
+                    }
+                    let taken = uses.taken.or(Some(id));
+                    *uses = Uses { takes: uses.takes + 1, taken, ..*uses };
                 }
                 (Action::Dequeue, Seen::Unknown) => {
                     unknown_call = unknown_call.min(Moment::from(op.call));
                     elements.takes_unknown_for_sure |= op.is_ok();
+                    elements.unknown.push(id);
                 }
                 _ => return None,
             }
         }
-        let first = Moment::try_from(initial.len()).unwrap_or(LAST);
-        let places: BTreeMap<Word, Moment> =
-            initial.iter().zip(0..).map(|(&word, place)| (word, place - first)).collect();
-        for (word, Uses { puts, takes }) in words {
-            elements.odd.extend(takes.iter().skip(puts.len()).map(|&id| Odd { id, word }));
-            match puts.as_slice() {
-                [] => {}
-                &[put] => {
-                    let start = places.get(&word).copied().unwrap_or(0);
-                    elements.add(key, put, start, takes.first().copied(), unknown_call, word);
-                }
+        for (id, word, earlier) in late_takes {
+            if earlier >= words[index(word)].puts {
+                elements.odd.push(Odd { id, word });
+            }
+        }
+        for (uses, word) in words.iter().zip(0..) {
+            match (uses.puts, uses.taken) {
+                (0, Some(id)) => elements.odd.push(Odd { id, word }),
+                (0, None) => {}
+                (1, _) => elements.add(key, uses, word, unknown_call),
                 _ => elements.is_ambiguous = true,
             }
         }
+        elements.odd.sort_unstable_by_key(|odd| odd.id);
         Some(elements)
     }
 
-    fn add(
-        &mut self,
-        key: &KeyOps,
-        put: Option<u32>,
-        start: Moment,
-        taken: Option<u32>,
-        unknown_call: Moment,
-        word: Word,
-    ) {
+    /// Something that was put in once.
+    fn add(&mut self, key: &KeyOps, uses: &Uses, word: Word, unknown_call: Moment) {
+        let &Uses { put, taken, start, .. } = uses;
         let op = |id: u32| -> &Op { &key.ops[index(id)] };
         if taken.is_none() && put.is_some_and(|put| !op(put).is_ok()) {
             return;
@@ -146,6 +161,41 @@ impl Elements {
             Some(id) if element.taken_return < element.put_call => self.odd.push(Odd { id, word }),
             _ => self.all.push(element),
         }
+    }
+}
+
+impl Elements {
+    /// First in, first out: what nobody said to have taken was taken nevertheless if something that was put in later was
+    /// taken, or if there was nothing later. `None` if nobody can have taken it.
+    fn take_what_was_overtaken(&mut self, key: &KeyOps) -> Option<()> {
+        let empty = self.empty.iter().map(|&id| &key.ops[index(id)]);
+        let empty = empty.map(|op| (Moment::from(op.call), moment(op.ret)));
+        let taken = self.all.iter().filter(|element| element.taken.is_some());
+        // Later events by their first moment, with the earliest last moment from there on.
+        let mut later: Vec<(Moment, Moment)> =
+            taken.map(|element| (element.put_call, element.taken_return)).chain(empty).collect();
+        later.sort_unstable();
+        let mut earliest = LAST;
+        for (_, last) in later.iter_mut().rev() {
+            earliest = earliest.min(*last);
+            *last = earliest;
+        }
+        let deadline = |element: &Element| {
+            let at = later.partition_point(|&(first, _)| first < element.put_return);
+            later.get(at).map_or(LAST, |&(_, last)| last)
+        };
+        let left = self.all.iter_mut().filter(|element| element.taken.is_none());
+        let overtaken = left.map(|element| (deadline(element), element));
+        let mut overtaken: Vec<(Moment, &mut Element)> =
+            overtaken.filter(|&(deadline, _)| deadline < LAST).collect();
+        overtaken.sort_unstable_by_key(|(deadline, _)| *deadline);
+        let mut unknown = self.unknown.iter();
+        for (_, element) in overtaken {
+            let &id = unknown.next()?;
+            element.taken = Some(id);
+            element.taken_call = Moment::from(key.ops[index(id)].call);
+        }
+        Some(())
     }
 }
 

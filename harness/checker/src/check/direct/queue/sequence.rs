@@ -8,7 +8,7 @@ use crate::check::direct::number;
 
 /// Elements in an order in which they can have been put in and can have been taken; those that nobody took come last.
 /// `None` if there is none.
-pub(super) fn ranks(all: &[Element]) -> Option<Vec<u32>> {
+pub(super) fn sequence(all: &[Element]) -> Option<Vec<u32>> {
     let (mut taken, mut left) = (Vec::new(), Vec::new());
     for (element, id) in all.iter().zip(0..) {
         if element.taken.is_some() { &mut taken } else { &mut left }.push(id);
@@ -18,17 +18,24 @@ pub(super) fn ranks(all: &[Element]) -> Option<Vec<u32>> {
     let mut puts = Returns::of(all, &taken, |element| element.put_return);
     let mut takes = Returns::of(all, &taken, |element| element.taken_return);
     taken.sort_unstable_by_key(|&id| Reverse(at(all, id).put_call));
+    // Those that may be put in next, and those of them that may be taken next as well.
     let mut ready: BinaryHeap<Reverse<(Moment, u32)>> = BinaryHeap::new();
+    let mut free: BinaryHeap<Reverse<(Moment, u32)>> = BinaryHeap::new();
     while let (Some(put_return), Some(taken_return)) =
         (puts.first(&is_placed), takes.first(&is_placed))
     {
         while let Some(id) = taken.pop_if(|id| at(all, *id).put_call <= put_return) {
             ready.push(Reverse((at(all, id).taken_call, id)));
         }
-        let Reverse((taken_call, id)) = ready.pop()?;
-        if taken_call > taken_return {
-            return None;
+        while let Some(&Reverse((taken_call, id))) = ready.peek()
+            && taken_call < taken_return
+        {
+            ready.pop();
+            let element = at(all, id);
+            // What has to be there, or to be gone, first.
+            free.push(Reverse((element.put_return.min(element.taken_return), id)));
         }
+        let Reverse((_, id)) = free.pop()?;
         is_placed[usize_of(id)] = true;
         sequence.push(id);
     }

@@ -6,6 +6,7 @@
 use super::clusters::{Broken, Clusters, NOBODY, Role, Source, role};
 use super::core::Core;
 use super::latest::LatestTwo;
+use super::several::{self, Written};
 use super::source_op;
 use crate::check::decision::{Anomaly, Contradiction};
 use crate::check::direct::Contradictions;
@@ -29,11 +30,12 @@ fn impossible(key: &KeyOps, clusters: &Clusters, broken: &Broken) -> Contradicti
     core.add(broken.op);
     let mut anomaly = Anomaly::PhantomRead;
     if broken.source == NOBODY {
-        let tried = |op: &Op| match op.action {
-            Action::Write(word) | Action::Cas { new: word, .. } => {
-                op.outcome == Outcome::Fail && word == broken.word
-            }
-            _ => false,
+        let tried = |op: &Op| {
+            let writes = matches!(
+                op.action,
+                Action::Write(word) | Action::Cas { new: word, .. } if word == broken.word
+            );
+            writes && op.outcome == Outcome::Fail
         };
         if let Some((_, id)) = key.ops.iter().zip(0..).find(|(op, _)| tried(op)) {
             core.add(id);
@@ -191,15 +193,22 @@ impl<'a> Blocks<'a> {
         // By block: the last call so far.
         let mut last_call = vec![i64::MIN; first_return.len()];
         let mut latest = LatestTwo::default();
+        let writes =
+            self.clusters.is_ambiguous.then(|| several::Writes::of(self.key, self.clusters));
         for id in 0..super::super::number(self.key.ops.len()) {
             let block = self.block_of[index(id)];
-            if block == NEVER {
-                continue;
-            }
             let call = i64::from(self.op(id).call);
             while let Some((_, ended)) = active.next_if(|&(first_return, _)| first_return < call) {
                 is_active[index(ended)] = true;
                 latest.insert(last_call[index(ended)], ended);
+            }
+            if block == NEVER {
+                if let Some(writes) = &writes
+                    && let Some(written) = writes.all_before(self.clusters, id, self.op(id))
+                {
+                    self.among_several(id, written, &latest, found);
+                }
+                continue;
             }
             if let Some(other) = latest.other_after(first_return[index(block)], block) {
                 found.add(|| self.between(id, other));
@@ -210,6 +219,51 @@ impl<'a> Blocks<'a> {
                 latest.insert(call, block);
             }
         }
+    }
+
+    /// An operation saw a value that was written several times: it contradicts if all these had returned, or none had
+    /// been called.
+    fn among_several(
+        &self,
+        id: u32,
+        written: Written,
+        latest: &LatestTwo,
+        found: &mut Contradictions,
+    ) {
+        match written {
+            Written::Later(write) => found.add(|| {
+                let is_read = self.is_read(id);
+                let anomaly = if is_read { Anomaly::PhantomRead } else { Anomaly::ImpossibleCas };
+                Contradiction { anomaly, ops: vec![id, write] }
+            }),
+            Written::Until(moment, write) => {
+                if let Some(other) = latest.other_after(moment, NEVER) {
+                    found.add(|| self.overwritten(id, moment, write, other));
+                }
+            }
+        }
+    }
+
+    /// The other value came after all writes of what the operation saw, the last of which is `write`.
+    fn overwritten(&self, id: u32, moment: i64, write: Option<u32>, other: u32) -> Contradiction {
+        let cores = self.came_and_went(id, other).into_iter().flatten();
+        let cores = cores.filter(|&(called, _)| i64::from(self.op(called).call) > moment);
+        let cores = cores.filter_map(|(called, ended)| {
+            if ended.is_none() && !self.is_first[index(other)] {
+                return None;
+            }
+            let mut core = Core::new(self.key, self.clusters);
+            core.add(id);
+            core.add(called);
+            self.add_span(&mut core, ended, called);
+            let by_same_client = self.saw_as_same_client(id, called, ended);
+            let mut ops = core.finish();
+            ops.extend(write);
+            Some((ops, by_same_client))
+        });
+        let (ops, by_same_client) =
+            cores.min_by_key(|(core, _)| core.len()).unwrap_or((vec![id], false));
+        Contradiction { anomaly: self.name(id, by_same_client), ops }
     }
 
     fn first_returns(&self) -> Vec<i64> {
@@ -226,6 +280,19 @@ impl<'a> Blocks<'a> {
     /// An operation's block has to come before `other`, because of an operation of its own that had returned before one
     /// of the other was called, and after it, because one of the other had returned before this one was called.
     fn between(&self, id: u32, other: u32) -> Contradiction {
+        let cores = self.came_and_went(id, other).into_iter().flatten();
+        let cores = cores.filter_map(|(called, ended)| {
+            let core = self.between_with(id, called, ended, other)?;
+            Some((core, self.saw_as_same_client(id, called, ended)))
+        });
+        let (ops, by_same_client) =
+            cores.min_by_key(|(core, _)| core.len()).unwrap_or((vec![id], false));
+        Contradiction { anomaly: self.name(id, by_same_client), ops }
+    }
+
+    /// Operations of another block that show that it was there before this operation was called: one that was called as
+    /// late as possible, and one that had returned; nothing if only the initial value had been there.
+    fn came_and_went(&self, id: u32, other: u32) -> [Option<(u32, Option<u32>)>; 3] {
         let call = self.op(id).call;
         let others = || {
             let ops = self.ops(other).iter().copied();
@@ -234,22 +301,17 @@ impl<'a> Blocks<'a> {
         let single = |y: &u32| self.op(*y).ret < call;
         let is_source = |y: &u32| !self.is_read(*y);
         let latest = |y: &u32| self.op(*y).call;
-        let candidates = [
+        [
             others().filter(single).filter(is_source).max_by_key(latest).map(|y| (y, Some(y))),
             others().filter(single).max_by_key(latest).map(|y| (y, Some(y))),
             others().max_by_key(latest).map(|y| (y, others().filter(single).max_by_key(latest))),
-        ];
-        let cores = candidates.into_iter().flatten().filter_map(|(called, ended)| {
-            let core = self.between_with(id, called, ended, other)?;
-            let by_same_client = [Some(called), ended]
-                .into_iter()
-                .flatten()
-                .any(|y| self.is_read(y) && self.op(y).process == self.op(id).process);
-            Some((core, by_same_client))
-        });
-        let (ops, by_same_client) =
-            cores.min_by_key(|(core, _)| core.len()).unwrap_or((vec![id], false));
-        Contradiction { anomaly: self.name(id, by_same_client), ops }
+        ]
+    }
+
+    fn saw_as_same_client(&self, id: u32, called: u32, ended: Option<u32>) -> bool {
+        let process = self.op(id).process;
+        let mut ops = [Some(called), ended].into_iter().flatten();
+        ops.any(|y| self.is_read(y) && self.op(y).process == process)
     }
 
     /// `called` was called after some operation of the block of `id` had returned, and `ended` had returned before `id`

@@ -63,7 +63,7 @@ impl<'a> Core<'a> {
             Role::Observer(word) | Role::Swap { expect: word, .. } => {
                 Some(self.clusters.source(word))
             }
-            _ => None,
+            Role::Writer(_) | Role::Free | Role::Nothing | Role::Foreign => None,
         }
     }
 }

@@ -10,12 +10,16 @@
 //!
 //! A write that nobody saw is a cluster of its own if it was acknowledged, and may be left out otherwise: no one can
 //! tell. One of unknown outcome that somebody saw did happen, and never returned.
+//!
+//! What saw a value that several may have written, as deletes do, contradicts if another value certainly came after all
+//! of these. Otherwise a good guess which one it was may still give an order.
 
 mod choice;
 mod clusters;
 mod conflicts;
 mod core;
 mod latest;
+mod several;
 
 use self::clusters::{Clusters, Source};
 pub(super) use self::clusters::{Role, role};

@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use crate::check::decision::Finding;
 use crate::check::direct::{contradictions, decide, verify};
 use crate::model::Model;
-use crate::ops::{Action, KeyOps, Op, Seen, index};
+use crate::ops::{Action, KeyOps, NOTHING, Op, Seen, index};
 use crate::testing::{MODELS, Shape, generate, is_linearizable, mutate, print};
 
 /// A history of some shape, in three of four cases corrupted.
@@ -48,6 +48,40 @@ pub(super) fn alone(key: &KeyOps, ops: &[u32]) -> KeyOps {
     part
 }
 
+/// Histories that these tests are complete for.
+fn has_to_decide(key: &KeyOps, is_good: bool) -> bool {
+    let mut words: Vec<u32> = Vec::new();
+    let mut sizes: Vec<i64> = Vec::new();
+    let counting = || key.ops.iter().filter(|op| op.may_count());
+    for op in counting() {
+        match (op.action, op.writes()) {
+            (Action::Append(word) | Action::Enqueue(word), _) | (_, Some(word)) => words.push(word),
+            _ => sizes.extend(op.adds()),
+        }
+    }
+    match key.initial {
+        Seen::List(list) => words.extend(key.list(list)),
+        Seen::Word(_) | Seen::Unknown | Seen::Number(_) => words.push(key.initial_word()),
+    }
+    let all = words.len();
+    words.sort_unstable();
+    words.dedup();
+    let are_unique = words.len() == all;
+    let takes_unknown =
+        counting().any(|op| (op.action, op.seen) == (Action::Dequeue, Seen::Unknown));
+    match key.model {
+        Model::Register | Model::CasRegister | Model::Append => are_unique,
+        Model::Mutex => is_good,
+        Model::Counter => {
+            is_good && sizes.first().is_none_or(|&size| sizes == vec![size; sizes.len()])
+        }
+        Model::UnorderedQueue => {
+            is_good && are_unique && !takes_unknown && !words.contains(&NOTHING)
+        }
+        Model::MultiRegister | Model::Kv | Model::Set | Model::FifoQueue => false,
+    }
+}
+
 #[derive(Default, Debug)]
 struct Tally {
     linearizable: u32,
@@ -83,6 +117,8 @@ fn check(key: &KeyOps, context: &str, tally: &mut Tally) {
             } else {
                 tally.undecided_bad += 1;
             }
+            assert!(!has_to_decide(key, is_good), "{context}: undecided {is_good}\n{}", print(key));
+            if is_good { tally.undecided_good += 1 } else { tally.undecided_bad += 1 }
         }
     }
 }

@@ -64,7 +64,12 @@ fn is_covered(key: &KeyOps, found: &Contradiction) -> bool {
         |op: &Op| op.outcome == Outcome::Fail && matches!(op.action, Action::Incr(_));
     match key.model {
         // Blocks of clusters are not looked at while a run goes on.
-        Model::CasRegister => false,
+        Model::CasRegister
+        | Model::MultiRegister
+        | Model::Kv
+        | Model::FifoQueue
+        | Model::UnorderedQueue
+        | Model::Mutex => false,
         // Bounds of reads that have returned are not looked at again.
         Model::Counter => !key.ops.iter().any(failed_increment),
         Model::Set => {
@@ -72,7 +77,7 @@ fn is_covered(key: &KeyOps, found: &Contradiction) -> bool {
             let failed = key.ops.iter().any(|op| op.outcome == Outcome::Fail);
             found.anomaly != Anomaly::WrongOrder && !failed && !key.ops.iter().any(removes)
         }
-        _ => true,
+        Model::Register | Model::Append => true,
     }
 }
 
