@@ -310,3 +310,42 @@ fn a_dequeue_of_unknown_outcome_may_have_emptied_an_unordered_queue() {
     key.ops.truncate(4);
     assert_eq!(search(&key, &AMPLE).0, Answer::Linearizable);
 }
+
+/// The first write is overwritten by one of the value that was there before, which the cas then finds.
+#[test]
+fn a_write_of_what_is_there_hides_others() {
+    let mut key = KeyOps::new(Model::CasRegister, None);
+    for value in ["1", "2", "3"] {
+        key.words.push(b'v', value).expect("room");
+    }
+    key.initial = Seen::Word(1);
+    key.ops = vec![
+        op(0, 0, 20, Action::Write(2), Seen::Unknown),
+        op(1, 1, 30, Action::Write(1), Seen::Unknown),
+        op(2, 2, 10, Action::Cas { expect: 1, new: 3 }, Seen::Word(1)),
+        op(3, 25, 26, Action::Read, Seen::Word(3)),
+    ];
+    assert!(is_linearizable(&key));
+    assert_eq!(search(&key, &AMPLE).0, Answer::Linearizable);
+    key.ops.remove(1);
+    assert_eq!(search(&key, &AMPLE).0, Answer::Blocked { op: 2 });
+}
+
+#[test]
+fn a_dequeue_that_does_not_say_what_it_took_may_have_taken_what_is_in_doubt() {
+    for model in [Model::FifoQueue, Model::UnorderedQueue] {
+        let mut key = KeyOps::new(model, None);
+        key.words.push(b'v', "1").expect("room");
+        key.words.push(b'v', "2").expect("room");
+        key.ops = vec![
+            op(0, 0, NEVER, Action::Enqueue(2), Seen::Unknown),
+            op(1, 1, 2, Action::Enqueue(1), Seen::Unknown),
+            op(2, 3, 4, Action::Dequeue, Seen::Unknown),
+            op(3, 5, 6, Action::Dequeue, Seen::Word(1)),
+        ];
+        assert!(is_linearizable(&key));
+        assert_eq!(search(&key, &AMPLE).0, Answer::Linearizable, "{model}");
+        key.ops.remove(0);
+        assert_eq!(search(&key, &AMPLE).0, Answer::Blocked { op: 2 }, "{model}");
+    }
+}

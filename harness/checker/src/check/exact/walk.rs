@@ -51,7 +51,7 @@ struct Retreat {
 impl Retreat {
     /// It has to go back from here. If it had to only recently, it stays with more for longer.
     fn begin(&mut self, events: usize) {
-        let is_again = events < self.calm_at.saturating_add(4 * self.calm);
+        let is_again = events < self.calm_at.saturating_add(self.calm);
         self.calm = if is_again { 2 * self.calm } else { SAVED_EVENTS_MIN };
         self.calm_at = events.saturating_add(self.calm);
         self.level += 1;

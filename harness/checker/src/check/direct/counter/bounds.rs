@@ -167,7 +167,10 @@ fn unheard_of(key: &KeyOps, id: u32, added: i128, bounds: &Bounds) -> Contradict
 }
 
 /// The fewest steps that are more than this together.
-fn largest(steps: impl Iterator<Item = (i64, u32)>, than: i128) -> Vec<u32> {
+pub(in crate::check::direct) fn largest(
+    steps: impl Iterator<Item = (i64, u32)>,
+    than: i128,
+) -> Vec<u32> {
     let mut steps: Vec<(i64, u32)> = steps.filter(|&(by, _)| by > 0).collect();
     steps.sort_unstable_by_key(|&(by, id)| (std::cmp::Reverse(by), id));
     let mut sum = 0;

@@ -9,6 +9,8 @@ mod fill;
 
 use std::cmp::Ordering;
 
+pub(super) use self::bounds::largest;
+
 use super::Contradictions;
 use crate::ops::{Action, KeyOps, Op, Seen};
 

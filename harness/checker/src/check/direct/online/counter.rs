@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Watch, contradiction};
 use crate::check::decision::{Anomaly, Contradiction};
+use crate::check::direct::counter::largest;
 use crate::history::Outcome;
 use crate::ops::{Action, KeyOps, Op, Position, Seen};
 
@@ -11,6 +12,8 @@ pub(super) struct Counter {
     initial: i128,
     /// By return: the sum of acknowledged increases, and of decreases, up to there.
     added: Vec<(Position, i128, i128, u32)>,
+    /// All increments that were called and have not failed, with what they add.
+    called: Vec<(u32, i64)>,
     /// What may have been added, and taken, by now.
     up_maybe: i128,
     down_maybe: i128,
@@ -27,6 +30,7 @@ impl Counter {
         Counter {
             initial: i128::from(key.initial_number()),
             added: Vec::new(),
+            called: Vec::new(),
             up_maybe: 0,
             down_maybe: 0,
             goes: [false, false],
@@ -62,11 +66,21 @@ impl Counter {
             at.checked_sub(1).map_or((0, 0), |last| (self.added[last].1, self.added[last].2));
         // Whatever was taken while it went on may make up for what was added.
         if added < up + self.down_maybe - own.min(0) {
-            let known = self.added[..at].iter().map(|&(_, _, _, id)| id);
-            return Some(contradiction(Anomaly::StaleRead, known.chain([id])));
+            let room = added - (self.down_maybe - own.min(0));
+            let known = largest(self.known(at).filter(|&(_, other)| other != id), room);
+            let taken = self.called.iter().filter(|&&(_, by)| by < 0).map(|&(other, _)| other);
+            return Some(contradiction(Anomaly::StaleRead, taken.chain(known).chain([id])));
         }
         if added > self.up_maybe - own.max(0) + down {
-            return Some(contradiction(Anomaly::PhantomRead, [id]));
+            let most = self.up_maybe - own.max(0);
+            let mut ops = vec![id];
+            if added <= most {
+                // There was enough, but too much of it was taken.
+                ops.extend(self.called.iter().filter(|&&(_, by)| by > 0).map(|&(other, _)| other));
+                let taken = self.known(at).map(|(by, other)| (-by, other));
+                ops.extend(largest(taken, most - added));
+            }
+            return Some(contradiction(Anomaly::PhantomRead, ops));
         }
         if let Some(sign) = self.sign() {
             if own != 0
@@ -81,6 +95,14 @@ impl Counter {
         None
     }
 
+    /// The first acknowledged increments, with what they add.
+    fn known(&self, count: usize) -> impl Iterator<Item = (i64, u32)> + '_ {
+        self.added[..count].iter().filter_map(|&(_, _, _, id)| {
+            let at = self.called.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+            Some((self.called[at].1, id))
+        })
+    }
+
     fn may_add(&mut self, by: i128, times: i128) {
         let sum = if by > 0 { &mut self.up_maybe } else { &mut self.down_maybe };
         *sum += times * by;
@@ -88,7 +110,7 @@ impl Counter {
 }
 
 impl Watch for Counter {
-    fn call(&mut self, _: u32, op: &Op) {
+    fn call(&mut self, id: u32, op: &Op) {
         if let Action::Incr(by) = op.action {
             let direction = self.sign();
             self.goes[0] |= by > 0;
@@ -98,6 +120,7 @@ impl Watch for Counter {
                 self.sums.clear();
             }
             self.may_add(i128::from(by), 1);
+            self.called.push((id, by));
         }
     }
 
@@ -107,6 +130,9 @@ impl Watch for Counter {
             (Outcome::Open, _) => return None,
             (Outcome::Fail, _) => {
                 self.may_add(by, -1);
+                if let Ok(at) = self.called.binary_search_by_key(&id, |&(id, _)| id) {
+                    self.called[at].1 = 0;
+                }
                 return None;
             }
             (Outcome::Ok, _) => {}

@@ -21,12 +21,14 @@ pub(super) struct AppendList {
 /// The appends of a token.
 #[derive(Clone, Copy)]
 struct Append {
-    /// The last one that did not fail, or else the last one.
+    /// The last one.
     id: u32,
     call: Position,
     ret: Position,
     /// How many may have happened.
     count: u32,
+    /// Which of them a list shows cannot be told; that all but one fail later does not help those who saw it before.
+    are_several: bool,
     /// The first read that showed it.
     shown_by: Option<u32>,
 }
@@ -91,7 +93,7 @@ impl AppendList {
         let wrong = self.wrong_order(id, &shown);
         for ((token, append), place) in new.iter().zip(&shown).zip(known + 1..) {
             self.tokens.push(*token);
-            if append.count == 1 && append.ret != NEVER {
+            if !append.are_several && append.ret != NEVER {
                 self.reach(append.ret, place, append.id);
             }
             if let Some(append) = self.appends.get_mut(token) {
@@ -135,7 +137,7 @@ impl AppendList {
     fn wrong_order(&self, id: u32, shown: &[Append]) -> Option<Contradiction> {
         let unseen = self.unseen.iter().next().map(|(&ret, &(_, append))| (ret, append));
         let mut later = unseen.unwrap_or((NEVER, NEVER));
-        for append in shown.iter().rev().filter(|append| append.count == 1) {
+        for append in shown.iter().rev().filter(|append| !append.are_several) {
             if later.0 < append.call {
                 return Some(contradiction(Anomaly::WrongOrder, [id, append.id, later.1]));
             }
@@ -163,7 +165,7 @@ impl AppendList {
             return;
         };
         append.ret = op.ret;
-        if append.count != 1 {
+        if append.are_several {
             return;
         }
         if append.shown_by.is_none() {
@@ -175,7 +177,7 @@ impl AppendList {
     fn failed(&mut self, id: u32, token: Word) -> Option<Contradiction> {
         let append = self.appends.get_mut(&token)?;
         append.count -= 1;
-        let seen = append.shown_by.filter(|_| append.count == 0 && append.id == id);
+        let seen = append.shown_by.filter(|_| append.count == 0);
         seen.map(|read| contradiction(Anomaly::AbortedRead, [id, read]))
     }
 }
@@ -183,14 +185,15 @@ impl AppendList {
 impl Watch for AppendList {
     fn call(&mut self, id: u32, op: &Op) {
         let Action::Append(token) = op.action else { return };
-        let new = Append { id, call: op.call, ret: NEVER, count: 1, shown_by: None };
+        let (ret, are_several) = (NEVER, false);
+        let new = Append { id, call: op.call, ret, count: 1, are_several, shown_by: None };
         let Some(append) = self.appends.get_mut(&token) else {
             self.appends.insert(token, new);
             return;
         };
         self.unseen.remove(&append.ret);
         let count = append.count + 1;
-        *append = Append { count, shown_by: append.shown_by, ..new };
+        *append = Append { count, are_several: count > 1, shown_by: append.shown_by, ..new };
     }
 
     fn complete(&mut self, id: u32, op: &Op, list: &[Word]) -> Option<Contradiction> {

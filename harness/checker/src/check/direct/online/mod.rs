@@ -46,7 +46,8 @@ impl Online {
         Some(Online { object })
     }
 
-    /// An operation is called. Numbers are the caller's; contradictions are told in them. Calls and completions come in
+    /// An operation is called. Numbers are the caller's, ascending; contradictions are
+    /// told in them. Calls and completions come in
     /// order of their positions. Of `op`, what it learnt and became of it is not looked at.
     pub fn call(&mut self, id: u32, op: &Op) {
         self.object.call(id, op);

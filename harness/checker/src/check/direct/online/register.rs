@@ -10,7 +10,7 @@ use super::{Watch, contradiction};
 use crate::check::decision::{Anomaly, Contradiction};
 use crate::check::direct::register::{Role, role};
 use crate::history::Outcome;
-use crate::ops::{Action, KeyOps, Op, Position, Word, index};
+use crate::ops::{Action, KeyOps, NEVER, Op, Position, Word, index};
 
 pub(super) struct Register {
     values: HashMap<Word, Value>,
@@ -28,18 +28,52 @@ enum Value {
     One(Source),
     /// One of these, and it cannot be told which one.
     Few(Vec<Source>),
-    /// As [`Value::Few`], and they are not kept.
-    Many,
+    /// As [`Value::Few`], and they are not kept: how many may yet have an effect, and which of the others returned last.
+    Many(u32, Returned),
 }
+
+/// The return of a write, and which one that is; the initial value is none.
+type Returned = (i64, Option<u32>);
+
+const OPEN: i64 = i64::MAX;
 
 /// How many writes of one value are kept, in case that all but one fail.
 const FEW: usize = 4;
+
+impl Value {
+    /// A write of it is acknowledged.
+    fn returned(&mut self, id: u32, ret: i64) {
+        match self {
+            Value::One(source) if source.op == Some(id) => source.ret = ret,
+            Value::Few(sources) => {
+                let own = sources.iter_mut().filter(|source| source.op == Some(id));
+                own.for_each(|source| source.ret = ret);
+            }
+            Value::Many(open, last) => {
+                *open -= 1;
+                *last = (*last).max((ret, Some(id)));
+            }
+            Value::Failed(_) | Value::One(_) => {}
+        }
+    }
+
+    /// The last return, if all of several writes have returned.
+    fn all_returned(&self) -> Option<Returned> {
+        match self {
+            Value::Few(sources) => sources.iter().map(|source| (source.ret, source.op)).max(),
+            Value::Many(0, last) => Some(*last),
+            Value::Many(..) | Value::Failed(_) | Value::One(_) => None,
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Source {
     /// None is the initial value.
     op: Option<u32>,
     call: i64,
+    /// [`OPEN`] as long as it is not acknowledged.
+    ret: i64,
     /// Once anything of it returned.
     cluster: Option<u32>,
 }
@@ -84,7 +118,7 @@ impl Register {
         };
         // Its place among those that happened is before all others.
         register.begin(Cluster { source: None, first: None, last: None, ..Cluster::of(0, -1, -1) });
-        let initial = Source { op: None, call: -1, cluster: Some(0) };
+        let initial = Source { op: None, call: -1, ret: -1, cluster: Some(0) };
         register.values.insert(key.initial_word(), Value::One(initial));
         register
     }
@@ -96,7 +130,10 @@ impl Register {
             Some(Value::Failed(write)) => {
                 return Err(Some(contradiction(Anomaly::AbortedRead, [id, *write])));
             }
-            Some(Value::Few(_) | Value::Many) => return Err(None),
+            Some(value @ (Value::Few(_) | Value::Many(..))) => {
+                let last = value.all_returned();
+                return Err(last.and_then(|last| self.overwritten(id, op, last)));
+            }
             Some(Value::One(source)) => source,
         };
         let (call, ret) = (i64::from(op.call), i64::from(op.ret));
@@ -131,7 +168,10 @@ impl Register {
 
     /// A write was acknowledged.
     fn written(&mut self, id: u32, op: &Op, word: Word) -> Option<Contradiction> {
-        if let Some(Value::Few(_) | Value::Many) = self.values.get(&word) {
+        if let Some(value) = self.values.get_mut(&word) {
+            value.returned(id, i64::from(op.ret));
+        }
+        if let Some(Value::Few(_) | Value::Many(..)) = self.values.get(&word) {
             // Who sees the value may have seen another write of it, but this one is there at some time.
             let cluster = Cluster::of(id, i64::from(op.call), i64::from(op.ret));
             let number = self.begin(cluster);
@@ -142,6 +182,14 @@ impl Register {
             return None;
         }
         self.see(id, op, word).err().flatten()
+    }
+
+    /// All writes of what an operation saw had returned, and another value came after them, and before it was called.
+    fn overwritten(&self, id: u32, op: &Op, (ret, last): Returned) -> Option<Contradiction> {
+        let other = self.reach.other(usize::MAX, NEVER, i64::from(op.call), ret)?;
+        let other = &self.clusters[index(other)];
+        let ops = [Some(id), last, other.source, other.first, other.last];
+        Some(contradiction(Anomaly::StaleRead, ops.into_iter().flatten()))
     }
 
     /// The other value had been there before the operation was called, and came after its own had been there.
@@ -188,13 +236,20 @@ impl Register {
                 cluster
             }
             Value::Few(sources) => {
+                let own = sources.iter().find(|source| source.op == Some(id));
+                // Who saw it returned before the others were called.
+                let cluster = own.and_then(|source| source.cluster);
                 sources.retain(|source| source.op != Some(id));
                 if let [only] = sources.as_slice() {
                     *value = Value::One(*only);
                 }
+                cluster
+            }
+            Value::Many(open, _) => {
+                *open -= 1;
                 return None;
             }
-            Value::Failed(_) | Value::One(_) | Value::Many => return None,
+            Value::Failed(_) | Value::One(_) => return None,
         };
         let seen = cluster.map(|cluster| self.clusters[index(cluster)]);
         seen.map(|seen| contradiction(Anomaly::AbortedRead, [id].into_iter().chain(seen.first)))
@@ -213,14 +268,21 @@ impl Watch for Register {
     fn call(&mut self, id: u32, op: &Op) {
         self.open.insert(op.call);
         if let Some(word) = written(op) {
-            let source = Source { op: Some(id), call: i64::from(op.call), cluster: None };
+            let call = i64::from(op.call);
+            let source = Source { op: Some(id), call, ret: OPEN, cluster: None };
             let value = self.values.entry(word).or_insert(Value::Failed(id));
             match value {
                 Value::Failed(_) => *value = Value::One(source),
                 Value::One(first) => *value = Value::Few(vec![*first, source]),
                 Value::Few(sources) if sources.len() < FEW => sources.push(source),
-                Value::Few(_) => *value = Value::Many,
-                Value::Many => {}
+                Value::Few(sources) => {
+                    let is_open = |source: &&Source| source.ret == OPEN;
+                    let open = super::super::number(sources.iter().filter(is_open).count());
+                    let done = sources.iter().filter(|source| source.ret != OPEN);
+                    let last = done.map(|source| (source.ret, source.op)).max();
+                    *value = Value::Many(open + 1, last.unwrap_or((-1, None)));
+                }
+                Value::Many(open, _) => *open += 1,
             }
         }
     }

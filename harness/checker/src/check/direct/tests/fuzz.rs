@@ -30,16 +30,17 @@ pub(super) fn alone(key: &KeyOps, ops: &[u32]) -> KeyOps {
     let mut part = key.clone();
     part.ops = ops.iter().map(|&id| key.ops[index(id)]).collect();
     let changes = |op: &&Op| !matches!(op.action, Action::Cas { expect, new } if expect == new);
-    let written = |key: &KeyOps| -> Vec<u32> {
-        key.ops.iter().filter(changes).filter_map(Op::writes).collect()
+    let written = |key: &KeyOps, word: u32, before: u32| {
+        let mut writes = key.ops.iter().filter(changes).filter(|op| op.writes() == Some(word));
+        writes.any(|op| op.call < before)
     };
-    let (written_here, written) = (written(&part), written(key));
+    let chosen = part.clone();
     for op in &mut part.ops {
         if let Action::Cas { expect, new } = op.action
             && op.may_count()
             && expect != key.initial_word()
-            && written.contains(&expect)
-            && !written_here.contains(&expect)
+            && written(key, expect, op.ret)
+            && !written(&chosen, expect, u32::MAX)
         {
             op.action = Action::Write(new);
             op.seen = Seen::Unknown;
@@ -48,35 +49,44 @@ pub(super) fn alone(key: &KeyOps, ops: &[u32]) -> KeyOps {
     part
 }
 
-/// Histories that these tests are complete for.
-fn has_to_decide(key: &KeyOps, is_good: bool) -> bool {
-    let mut words: Vec<u32> = Vec::new();
-    let mut sizes: Vec<i64> = Vec::new();
-    let counting = || key.ops.iter().filter(|op| op.may_count());
-    for op in counting() {
+/// The values that operations may have written, appended or put in, and what was there from the beginning.
+fn values(key: &KeyOps) -> Vec<u32> {
+    let mut words = match key.initial {
+        Seen::List(list) => key.list(list).to_vec(),
+        Seen::Word(_) | Seen::Unknown | Seen::Number(_) => vec![key.initial_word()],
+    };
+    words.extend(key.ops.iter().filter(|op| op.may_count()).filter_map(|op| {
         match (op.action, op.writes()) {
-            (Action::Append(word) | Action::Enqueue(word), _) | (_, Some(word)) => words.push(word),
-            _ => sizes.extend(op.adds()),
+            (Action::Append(word) | Action::Enqueue(word), _) | (_, Some(word)) => Some(word),
+            _ => None,
         }
-    }
-    match key.initial {
-        Seen::List(list) => words.extend(key.list(list)),
-        Seen::Word(_) | Seen::Unknown | Seen::Number(_) => words.push(key.initial_word()),
-    }
+    }));
+    words
+}
+
+pub(super) fn are_unique(key: &KeyOps) -> bool {
+    let mut words = values(key);
     let all = words.len();
     words.sort_unstable();
     words.dedup();
-    let are_unique = words.len() == all;
+    words.len() == all
+}
+
+/// Histories that these tests are complete for.
+fn has_to_decide(key: &KeyOps, is_good: bool) -> bool {
+    let counting = || key.ops.iter().filter(|op| op.may_count());
     let takes_unknown =
         counting().any(|op| (op.action, op.seen) == (Action::Dequeue, Seen::Unknown));
     match key.model {
-        Model::Register | Model::CasRegister | Model::Append => are_unique,
+        Model::Register | Model::CasRegister | Model::Append => are_unique(key),
         Model::Mutex => is_good,
         Model::Counter => {
-            is_good && sizes.first().is_none_or(|&size| sizes == vec![size; sizes.len()])
+            let sizes: Vec<i64> = counting().filter_map(Op::adds).collect();
+            is_good && sizes.windows(2).all(|pair| pair[0] == pair[1])
         }
         Model::UnorderedQueue => {
-            is_good && are_unique && !takes_unknown && !words.contains(&NOTHING)
+            let puts_nothing = counting().any(|op| op.action == Action::Enqueue(NOTHING));
+            is_good && are_unique(key) && !takes_unknown && !puts_nothing
         }
         Model::MultiRegister | Model::Kv | Model::Set | Model::FifoQueue => false,
     }

@@ -1,12 +1,15 @@
 //! What is reported while a run goes on.
 
-use super::fuzz::{alone, history};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::fuzz::{alone, are_unique, history};
 use crate::check::decision::{Anomaly, Contradiction, Finding};
 use crate::check::direct::{Online, decide};
 use crate::history::Outcome;
 use crate::model::Model;
-use crate::ops::{Action, KeyOps, NEVER, Op, Position, Seen, index};
-use crate::testing::{is_linearizable, print};
+use crate::ops::{Action, KeyOps, NEVER, NOTHING, Op, Position, Seen, index};
+use crate::testing::{Shape, generate, is_linearizable, mutate, print};
 
 /// Calls and completions in order: position, operation, whether it is a call.
 fn events(key: &KeyOps) -> Vec<(Position, u32, bool)> {
@@ -32,7 +35,7 @@ fn prefix(key: &KeyOps, position: Position) -> KeyOps {
 }
 
 /// The first report, and the position of the completion.
-fn watch(key: &KeyOps) -> Option<(Position, Contradiction)> {
+pub(super) fn watch(key: &KeyOps) -> Option<(Position, Contradiction)> {
     let mut online = Online::new(key)?;
     for (position, id, is_call) in events(key) {
         let op = &key.ops[index(id)];
@@ -58,10 +61,12 @@ fn first_decided(key: &KeyOps) -> Option<(Position, Contradiction)> {
     })
 }
 
-/// Whether both tests look for the same.
+/// Whether both tests look for the same. While a run goes on, what has returned is not looked at again when a write fails
+/// that it may have seen.
 fn is_covered(key: &KeyOps, found: &Contradiction) -> bool {
-    let failed_increment =
-        |op: &Op| op.outcome == Outcome::Fail && matches!(op.action, Action::Incr(_));
+    if key.ops.iter().any(|op| op.outcome == Outcome::Fail) {
+        return false;
+    }
     match key.model {
         // Blocks of clusters are not looked at while a run goes on.
         Model::CasRegister
@@ -70,14 +75,12 @@ fn is_covered(key: &KeyOps, found: &Contradiction) -> bool {
         | Model::FifoQueue
         | Model::UnorderedQueue
         | Model::Mutex => false,
-        // Bounds of reads that have returned are not looked at again.
-        Model::Counter => !key.ops.iter().any(failed_increment),
         Model::Set => {
             let removes = |op: &Op| matches!(op.action, Action::Remove(_));
-            let failed = key.ops.iter().any(|op| op.outcome == Outcome::Fail);
-            found.anomaly != Anomaly::WrongOrder && !failed && !key.ops.iter().any(removes)
+            found.anomaly != Anomaly::WrongOrder && !key.ops.iter().any(removes)
         }
-        Model::Register | Model::Append => true,
+        Model::Register | Model::Append => are_unique(key),
+        Model::Counter => true,
     }
 }
 
@@ -107,5 +110,32 @@ fn violations_are_reported_as_soon_as_they_are_certain() {
         let reported = keys.filter(|(seed, key)| check(key, &format!("{model} seed {seed}")));
         let reported = reported.count();
         assert!(reported > 20, "{model}: {reported}");
+    }
+}
+
+/// Long enough for what is kept of a register to be thinned out.
+#[test]
+fn long_runs_are_reported_if_they_contradict() {
+    for model in [Model::Register, Model::Append] {
+        let mut reported = 0;
+        for seed in 0..60 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let unique = Shape { small_values: 0, failed: 0, ..Shape::draw(10, &mut rng) };
+            let mut key = generate(model, Shape { ops: 400, ..unique }, &mut rng);
+            key.ops
+                .retain(|op| op.action != Action::Write(NOTHING) && op.seen != Seen::Word(NOTHING));
+            for _ in 0..rng.random_range(0..3) {
+                mutate(&mut key, &mut rng);
+            }
+            if !are_unique(&key) || key.ops.iter().any(|op| op.outcome == Outcome::Fail) {
+                continue;
+            }
+            let decided = decide(&key);
+            let found = watch(&key);
+            let is_wrong = matches!(decided, Finding::Contradiction(_));
+            assert_eq!(found.is_some(), is_wrong, "{model} seed {seed}: {found:?}, {decided:?}");
+            reported += usize::from(is_wrong);
+        }
+        assert!(reported > 5, "{model}: {reported}");
     }
 }
