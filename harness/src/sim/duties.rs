@@ -54,6 +54,10 @@ struct Leading {
     answered: BTreeMap<NodeId, Time>,
     /// What each was last called in appends.
     sessions: BTreeMap<NodeId, Index>,
+    /// What each was last known to hold.
+    matched: BTreeMap<NodeId, Index>,
+    /// Where its own log ended, and from when on.
+    lasts: Vec<(Time, Index)>,
 }
 
 /// A node before a step, and what it takes in that step.
@@ -129,6 +133,8 @@ impl Duties {
         self.note_support(before);
         self.check_campaign(before, &view, effects)?;
         self.check_leader(before, &view, latest)?;
+        self.check_acknowledged(&view)?;
+        self.check_new_voters(before, &view, effects)?;
         check_entries(before, node, &view, effects)?;
         self.note_leader(before, &view);
         self.note_followers(before, &view, effects);
@@ -242,8 +248,18 @@ impl Duties {
         let records = effects.write.iter().flat_map(|write| &write.records);
         for record in records {
             let Record::HardState { term, vote } = record else { continue };
+            let is_candidate = *vote == Some(id);
+            // Learners take part in nothing (Thesis §4.2.1). As long as a node does not know that the configuration
+            // without it is committed, the others may need it as a candidate (Thesis §4.2.2).
+            let is_settled = before.view.config_index <= before.view.commit;
             ensure!(
-                *vote != Some(id) || told || decides(&self.welcomed, *term),
+                !is_candidate || !is_settled || before.view.config.is_voter(id),
+                "only voters campaign",
+                "n{id} in term {term}, by configuration {}, which is committed",
+                view.config_index
+            );
+            ensure!(
+                !is_candidate || told || decides(&self.welcomed, *term),
                 "nobody campaigns unwelcome",
                 "n{id} in term {term}, welcomed by {:?}",
                 self.welcomed
@@ -305,6 +321,62 @@ impl Duties {
         Ok(())
     }
 
+    /// What a member acknowledged, it has from then on; only one that lost its directory begins again, at nothing.
+    fn check_acknowledged(&self, view: &View) -> Result<(), Violation> {
+        let Some(leading) = self.leading.as_ref().filter(|leading| leading.term == view.term)
+        else {
+            return Ok(());
+        };
+        for &Follower { id, matched, .. } in &view.followers {
+            let before = leading.matched.get(&id).copied().unwrap_or(0);
+            ensure!(
+                matched >= before || matched == 0,
+                "what is acknowledged stays acknowledged",
+                "n{} of term {} took n{id} to hold {before}, and now {matched}",
+                view.id,
+                view.term
+            );
+        }
+        Ok(())
+    }
+
+    /// Whoever gets a vote has what there was in the log some time ago: without that it could keep a quorum from
+    /// deciding for as long as it takes to send it everything (Thesis §4.2.1).
+    fn check_new_voters(
+        &self,
+        before: &Before,
+        view: &View,
+        effects: &Effects,
+    ) -> Result<(), Violation> {
+        let Some(leading) = self.leading.as_ref().filter(|leading| leading.term == view.term)
+        else {
+            return Ok(());
+        };
+        // Two rounds of catching up, each within an election timeout, and what waited in between.
+        let since = before.now.saturating_sub(3 * self.timing.election_max);
+        let long_ago = |&&(at, _): &&(Time, Index)| at <= since;
+        let due = leading.lasts.iter().rev().find(long_ago).or(leading.lasts.first());
+        let due = due.map_or(0, |&(_, last)| last);
+        let records = effects.write.iter().flat_map(|write| &write.records);
+        for record in records {
+            let Record::Entry(entry) = record else { continue };
+            let Payload::Configuration(next) = &entry.payload else { continue };
+            let is_new = |id: &NodeId| *id != view.id && !before.view.config.is_voter(*id);
+            for id in next.incoming().iter().copied().filter(is_new) {
+                let follower = view.followers.iter().find(|follower| follower.id == id);
+                let matched = follower.map_or(0, |follower| follower.matched);
+                ensure!(
+                    matched >= due,
+                    "new voters have the log",
+                    "n{} gives n{id} a vote by {}: it has {matched}, and {due} was there long ago",
+                    view.id,
+                    entry.id
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// From whom it took an append just now.
     fn note_leader(&mut self, before: &Before, view: &View) {
         for frame in &before.frames {
@@ -335,8 +407,14 @@ impl Duties {
                 heard: others().collect(),
                 answered: others().collect(),
                 sessions: BTreeMap::new(),
+                matched: BTreeMap::new(),
+                lasts: vec![(now, before.view.last.index)],
             }),
         };
+        leading.matched = view.followers.iter().map(|member| (member.id, member.matched)).collect();
+        if leading.lasts.last().is_none_or(|&(_, last)| last < view.last.index) {
+            leading.lasts.push((now, view.last.index));
+        }
         if leading.config_index != view.config_index {
             // Whoever is new has its time, and may be called something else.
             leading.config_index = view.config_index;

@@ -349,8 +349,13 @@ impl Plan {
         } else {
             Victim::Node(rng.between(1, self.nodes + self.spares))
         };
-        let lasts =
-            if rng.chance(500) { rng.between(10, 600) * MS } else { rng.between(300, 4_000) * MS };
+        let Knobs { election_min, election_max, lease, .. } = self.knobs;
+        let lasts = match rng.below(6) {
+            0..=2 => rng.between(10, 600) * MS,
+            3..=4 => rng.between(300, 4_000) * MS,
+            // Where deposed leaders have not noticed yet.
+            _ => rng.between(election_min, 2 * election_max),
+        };
         let (shape, draw) = (rng.pick(&SHAPES), rng.next());
         match kind {
             0 if rng.chance(400) => Fault::CrashAll { down: lasts },
@@ -358,6 +363,11 @@ impl Plan {
             3 => Fault::Wipe { victim, down: lasts },
             4 => Fault::Pause { victim, lasts },
             5 => Fault::Cut { shape, victim, draw, lasts },
+            // Answers that come when others have been elected meanwhile must not prolong a lease.
+            6 if lease.is_some() && rng.chance(500) => {
+                let lasts = rng.between(election_min, 2 * election_max);
+                Fault::Hold { shape: Shape::Isolate, victim: Victim::Leader, draw, lasts }
+            }
             6 => Fault::Hold { shape, victim, draw, lasts },
             7 => Fault::SlowDisk { victim, sync: rng.between(20, 900) * MS, lasts },
             8 => Fault::BadSnapshots { victim, lasts },
