@@ -24,8 +24,10 @@ use crate::results::{Check, Counts, Results, Verdict};
 /// in time to the same answer every time.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// Configurations (state, set of operations done) to explore, for each key.
+    /// Configurations (state, set of operations done) to explore for each key, however short it is.
     pub configurations_max: u64,
+    /// And for each of its operations, if that is more: long keys may take longer.
+    pub configurations_per_operation: u64,
     /// Bytes of memory for configurations, at any time.
     pub memory_bytes_max: u64,
     /// Keys to decide at the same time; none: one for each core.
@@ -40,6 +42,8 @@ impl Default for Options<'_> {
     fn default() -> Self {
         Options {
             configurations_max: 2_000_000,
+            // One key of 50 clients and five values takes about 30.
+            configurations_per_operation: 100,
             memory_bytes_max: 1 << 30,
             threads: None,
             violations_max: 20,

@@ -206,11 +206,12 @@ impl<'a> Json<'a> {
 
     fn array(&mut self, depth: usize) -> Result<Datum<'a>, Fault> {
         self.at += 1;
-        let mut items = Vec::new();
         self.blanks();
         if self.passes(b']') {
-            return Ok(Datum::List(items));
+            return Ok(Datum::List(Vec::new()));
         }
+        // A read list has more than a few items; what lists nest in it seldom has.
+        let mut items = Vec::with_capacity(if depth == 0 { 16 } else { 0 });
         loop {
             self.blanks();
             items.push(self.value(depth + 1)?);

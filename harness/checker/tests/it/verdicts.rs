@@ -174,7 +174,8 @@ fn violation_with_a_stale_read_leaves_out_no_write_that_others_need() {
 #[test]
 fn undecided_key_does_not_hide_a_violation_on_another() {
     let text = format!("{}; 5 read z @j 0-1", hard("i"));
-    let options = Options { configurations_max: 1, ..Options::default() };
+    let options =
+        Options { configurations_max: 1, configurations_per_operation: 0, ..Options::default() };
     let results = check(&history("register", &text), &options);
     let linearizable = part(&results, "linearizable");
     assert_eq!(linearizable.details["keys_undecided"], 1);
@@ -232,7 +233,8 @@ fn open_writes_that_are_not_needed_are_not_tried_in_all_combinations() {
 #[test]
 fn capped_search_is_unknown_and_says_how_far_it_got() {
     let text = hard("k");
-    let options = Options { configurations_max: 1, ..Options::default() };
+    let options =
+        Options { configurations_max: 1, configurations_per_operation: 0, ..Options::default() };
     let results = check(&history("register", &text), &options);
     let linearizable = part(&results, "linearizable");
     assert_eq!(linearizable.verdict, Verdict::Unknown);
@@ -242,6 +244,17 @@ fn capped_search_is_unknown_and_says_how_far_it_got() {
     );
     assert_eq!(results.verdict, Verdict::Unknown);
     assert_eq!(results.headline, format!("Unknown: {}", linearizable.summary));
+}
+
+#[test]
+fn cap_grows_with_the_operations_of_a_key() {
+    let history = history("register", &hard("k"));
+    let verdict = |configurations_per_operation| {
+        let options =
+            Options { configurations_max: 1, configurations_per_operation, ..Options::default() };
+        check(&history, &options).verdict
+    };
+    assert_eq!((verdict(0), verdict(100)), (Verdict::Unknown, Verdict::Valid));
 }
 
 #[test]

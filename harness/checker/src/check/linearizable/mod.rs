@@ -30,7 +30,12 @@ pub(super) fn check(history: &History, options: &Options<'_>) -> (Check, Vec<boo
         memory_bytes_max: options.memory_bytes_max / u64::try_from(threads(options)).unwrap_or(1),
         cancelled: options.cancelled,
     };
-    let decisions = decide_all(history.keys(), &budget, threads(options));
+    let decide = |key: &KeyOps| {
+        let operations = u64::try_from(key.ops.len()).unwrap_or(u64::MAX);
+        let share = options.configurations_per_operation.saturating_mul(operations);
+        decide(key, &Budget { configurations_max: budget.configurations_max.max(share), ..budget })
+    };
+    let decisions = decide_all(history.keys(), decide, threads(options));
     let verified = decisions.iter().map(Decision::is_verified).collect();
     (Tally::new(history, decisions).check(&budget, options), verified)
 }
@@ -41,10 +46,14 @@ fn threads(options: &Options<'_>) -> usize {
 }
 
 /// Decides each key; the largest first, so that no core is left with a large one in the end.
-fn decide_all(keys: &[KeyOps], budget: &Budget<'_>, threads: usize) -> Vec<Decision> {
+fn decide_all(
+    keys: &[KeyOps],
+    decide: impl Fn(&KeyOps) -> Decision + Sync,
+    threads: usize,
+) -> Vec<Decision> {
     let threads = threads.min(keys.len());
     if threads <= 1 {
-        return keys.iter().map(|key| decide(key, budget)).collect();
+        return keys.iter().map(decide).collect();
     }
     let mut order: Vec<usize> = (0..keys.len()).collect();
     order.sort_by_key(|&number| std::cmp::Reverse(keys[number].ops.len()));
@@ -55,7 +64,7 @@ fn decide_all(keys: &[KeyOps], budget: &Budget<'_>, threads: usize) -> Vec<Decis
             scope.spawn(|| {
                 let mut mine = Vec::new();
                 while let Some(&number) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    mine.push((number, decide(&keys[number], budget)));
+                    mine.push((number, decide(&keys[number])));
                 }
                 // A thread that panics takes the scope with it, so nothing is lost in silence.
                 decided.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(mine);
