@@ -23,6 +23,28 @@ pub enum Kind {
     OneWay,
     /// Clients do not get through to one node.
     BlockClient,
+    /// One node, or a majority, loses power: what was not synced is gone.
+    PowerLoss,
+    /// All nodes lose power at the same time.
+    PowerLossAll,
+    /// A power loss in the midst of a write: its beginning survives.
+    TornWrite,
+    /// A power loss after which the disk has some of the unsynced pages and not others.
+    LostPages,
+    /// Bits turn in what one node's disk has.
+    BitFlip,
+    /// Reads, writes or syncs of one node fail.
+    IoError,
+    /// No room on disks.
+    DiskFull,
+    /// Syncs take long.
+    SlowDisk,
+    /// Syncs do not return.
+    StuckDisk,
+    /// A file of one node loses its end.
+    Truncate,
+    /// One node loses all its files.
+    Wipe,
 }
 
 /// What a kind of fault works on. One fault per lane at a time; the lanes overlap.
@@ -32,11 +54,13 @@ pub enum Lane {
     Process,
     /// Connections.
     Network,
+    /// Data directories.
+    Disk,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Kill,
         Kind::Pause,
         Kind::IsolateOne,
@@ -46,6 +70,17 @@ impl Kind {
         Kind::Ring,
         Kind::OneWay,
         Kind::BlockClient,
+        Kind::PowerLoss,
+        Kind::PowerLossAll,
+        Kind::TornWrite,
+        Kind::LostPages,
+        Kind::BitFlip,
+        Kind::IoError,
+        Kind::DiskFull,
+        Kind::SlowDisk,
+        Kind::StuckDisk,
+        Kind::Truncate,
+        Kind::Wipe,
     ];
 
     /// Its name: `f` of its events in a history.
@@ -60,6 +95,17 @@ impl Kind {
             Kind::Ring => "ring",
             Kind::OneWay => "one-way",
             Kind::BlockClient => "block-client",
+            Kind::PowerLoss => "power-loss",
+            Kind::PowerLossAll => "power-loss-all",
+            Kind::TornWrite => "torn-write",
+            Kind::LostPages => "lost-pages",
+            Kind::BitFlip => "bit-flip",
+            Kind::IoError => "io-error",
+            Kind::DiskFull => "disk-full",
+            Kind::SlowDisk => "slow-disk",
+            Kind::StuckDisk => "stuck-disk",
+            Kind::Truncate => "truncate",
+            Kind::Wipe => "wipe",
         }
     }
 
@@ -75,6 +121,17 @@ impl Kind {
             Kind::Ring => "each node sees a majority, no two nodes the same one",
             Kind::OneWay => "one node hears nobody, or is heard by nobody",
             Kind::BlockClient => "clients of one node are refused, or hang",
+            Kind::PowerLoss => "one node or a majority loses power: what was not synced is gone",
+            Kind::PowerLossAll => "all nodes lose power at the same time",
+            Kind::TornWrite => "a power loss, and the first of the unsynced bytes survive it",
+            Kind::LostPages => "a power loss, and any of the unsynced pages survive it",
+            Kind::BitFlip => "bits turn in a file of one node",
+            Kind::IoError => "one node's reads, writes or syncs fail, once or always",
+            Kind::DiskFull => "no room on the disks of one node or more, and then again",
+            Kind::SlowDisk => "every fsync of one node or more takes longer",
+            Kind::StuckDisk => "no fsync of one node returns",
+            Kind::Truncate => "a file of one node loses its end",
+            Kind::Wipe => "one node loses all its files",
         }
     }
 
@@ -89,30 +146,59 @@ impl Kind {
             | Kind::Ring
             | Kind::OneWay
             | Kind::BlockClient => Lane::Network,
+            Kind::PowerLoss
+            | Kind::PowerLossAll
+            | Kind::TornWrite
+            | Kind::LostPages
+            | Kind::BitFlip
+            | Kind::IoError
+            | Kind::DiskFull
+            | Kind::SlowDisk
+            | Kind::StuckDisk
+            | Kind::Truncate
+            | Kind::Wipe => Lane::Disk,
         }
     }
 
     /// The fewest nodes it makes sense with.
     pub fn nodes_min(self) -> u64 {
         match self {
-            Kind::Kill | Kind::Pause | Kind::BlockClient => 1,
+            // A node that was damaged needs a majority of the others.
+            Kind::BitFlip | Kind::Truncate | Kind::Wipe => 3,
+            Kind::Kill
+            | Kind::Pause
+            | Kind::BlockClient
+            | Kind::PowerLoss
+            | Kind::PowerLossAll
+            | Kind::TornWrite
+            | Kind::LostPages
+            | Kind::IoError
+            | Kind::DiskFull
+            | Kind::SlowDisk
+            | Kind::StuckDisk => 1,
             Kind::IsolateOne | Kind::IsolateLeader | Kind::Halves | Kind::OneWay => 2,
             Kind::Bridge | Kind::Ring => 3,
         }
     }
 
-    /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else), `all`
-    /// or `none`.
+    /// Whether it takes something from a disk that the node had made durable: then the node has only its peers to
+    /// recover from.
+    pub fn is_damage(self) -> bool {
+        matches!(self, Kind::BitFlip | Kind::Truncate | Kind::Wipe)
+    }
+
+    /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else), `disk`,
+    /// `all` or `none`.
     pub fn select(word: &str) -> Result<Vec<Kind>, UnknownKind> {
         if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == word) {
             return Ok(vec![kind]);
         }
+        let of = |lane| Kind::ALL.into_iter().filter(|kind| kind.lane() == lane).collect();
         match word {
             "all" => Ok(Kind::ALL.to_vec()),
             "none" => Ok(Vec::new()),
-            "partition" => {
-                Ok(Kind::ALL.into_iter().filter(|kind| kind.lane() == Lane::Network).collect())
-            }
+            "partition" => Ok(of(Lane::Network)),
+            "disk" => Ok(of(Lane::Disk)),
             _ => Err(UnknownKind { word: word.to_owned() }),
         }
     }
@@ -127,7 +213,7 @@ impl fmt::Display for Kind {
 /// No kind of fault has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no fault is called {word:?}; there are {}, partition (all but kill and pause), all, none",
+    "no fault is called {word:?}; there are {}, partition (all of the network), disk (all of the disk), all, none",
     names()
 )]
 pub struct UnknownKind {
@@ -147,7 +233,10 @@ mod tests {
     fn word_selects_kinds() {
         assert_eq!(Kind::select("kill"), Ok(vec![Kind::Kill]));
         assert_eq!(Kind::select("none"), Ok(Vec::new()));
-        assert_eq!(Kind::select("all").unwrap().len(), 9);
+        assert_eq!(Kind::select("all").unwrap().len(), Kind::ALL.len());
+        let disk = Kind::select("disk").unwrap();
+        assert_eq!(disk.len(), 11);
+        assert!(disk.iter().all(|kind| kind.lane() == Lane::Disk));
         let partitions = Kind::select("partition").unwrap();
         assert_eq!(partitions.len(), 7);
         assert!(!partitions.contains(&Kind::Kill) && !partitions.contains(&Kind::Pause));

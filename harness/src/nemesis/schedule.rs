@@ -1,6 +1,7 @@
 //! Which fault when: a pure function of the seed.
 //!
-//! Two lanes overlap, one of process faults and one of network faults; within a lane there is one fault at a time.
+//! Lanes overlap, one of process faults, one of network faults, one of disk faults; within a lane there is one fault at
+//! a time.
 //! Kinds come in shuffled rounds, so that each is met equally often, whatever the seed:
 //!
 //! ```text
@@ -53,6 +54,8 @@ pub struct Schedule {
     pub process: Vec<Planned>,
     /// Network faults in order of time; they do not overlap.
     pub network: Vec<Planned>,
+    /// Disk faults in order of time; they do not overlap.
+    pub disk: Vec<Planned>,
     /// Kinds that make no sense with so few nodes.
     pub left_out: Vec<Kind>,
     /// When the last fault must have ended.
@@ -99,6 +102,9 @@ const PROCESS: Pace = Pace { on: 1000..=1500, off: 500..=900 };
 /// Long enough for a deposed leader to notice; short enough for three rounds of seven kinds in half a minute.
 const NETWORK: Pace = Pace { on: 600..=800, off: 300..=450 };
 
+/// A node that lost power is back within a second; one whose disk is stuck must be noticed by the others.
+const DISK: Pace = Pace { on: 500..=900, off: 400..=600 };
+
 /// Faults are never made shorter than this share of their pace, percent; election timeouts must fit in.
 const SQUEEZE_MIN: u64 = 50;
 
@@ -121,6 +127,8 @@ pub fn plan(options: &Options) -> Schedule {
     Schedule {
         process: lane(Lane::Process, &PROCESS, 0),
         network: lane(Lane::Network, &NETWORK, 1),
+        // Far from the other lanes' streams of all seeds near this one.
+        disk: lane(Lane::Disk, &DISK, 1 << 40),
         left_out,
         end: options.time_limit,
         out_max: options.out_max,
@@ -185,7 +193,7 @@ mod tests {
 
     fn count_kinds(schedule: &Schedule) -> BTreeMap<Kind, u64> {
         let mut counts = BTreeMap::new();
-        for planned in schedule.process.iter().chain(&schedule.network) {
+        for planned in schedule.process.iter().chain(&schedule.network).chain(&schedule.disk) {
             *counts.entry(planned.kind).or_default() += 1;
         }
         counts
