@@ -32,6 +32,11 @@ const KILLED_BY_SIGINT: i32 = 130;
 pub fn execute(command: Command) -> Exit {
     let warnings =
         EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    // It complains when the asker of a question has been killed meanwhile, which is what happens here all the time.
+    let warnings = match "fuser::reply=off".parse() {
+        Ok(silent) => warnings.add_directive(silent),
+        Err(_) => warnings,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(warnings)
         .with_writer(io::stderr)

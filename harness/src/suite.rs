@@ -79,7 +79,8 @@ impl<'a> Suite<'a> {
             scenario.refuse_impossible(args.faults.as_deref().unwrap_or_default())?;
         }
         if let Some(scenario) = scenarios.iter().find(|scenario| scenario.needs_disks()) {
-            let own = std::env::current_exe().context("cannot find the harness's own executable")?;
+            let own =
+                std::env::current_exe().context("cannot find the harness's own executable")?;
             disk::check(&own).with_context(|| format!("{} cannot be run", scenario.name))?;
         }
         Ok(Suite {

@@ -99,7 +99,9 @@ pub enum Error {
     #[error(transparent)]
     Disks(#[from] crate::disk::Unavailable),
     /// A node's disk is an ordinary one.
-    #[error("n{node} has an ordinary disk, to which nothing can be done: start the cluster with disks that can fail")]
+    #[error(
+        "n{node} has an ordinary disk, to which nothing can be done: start the cluster with disks that can fail"
+    )]
     NoDisk {
         /// The node.
         node: NodeId,

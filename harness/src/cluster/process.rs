@@ -99,7 +99,10 @@ pub(super) enum Command {
     },
     Pause(Reply<bool>),
     Resume(Reply<Duration>),
-    Terminate { grace: Duration, reply: Reply<Option<Exit>> },
+    Terminate {
+        grace: Duration,
+        reply: Reply<Option<Exit>>,
+    },
 }
 
 /// The handle of a node's thread. Dropping it kills the node's process, if there is one, and waits until it is gone.

@@ -57,8 +57,7 @@ pub(super) fn strike(volume: &mut Volume, blow: Blow, rng: &mut StdRng) -> io::R
 }
 
 fn flip_bits(volume: &mut Volume, rng: &mut StdRng) -> io::Result<(u64, Option<PathBuf>)> {
-    let is_open_to_it =
-        |_: &Path, content: &Content| !content.settled().is_empty();
+    let is_open_to_it = |_: &Path, content: &Content| !content.settled().is_empty();
     let Some((path, content)) = choose(volume, is_open_to_it, rng) else {
         return Ok((0, None));
     };
@@ -75,8 +74,7 @@ fn flip_bits(volume: &mut Volume, rng: &mut StdRng) -> io::Result<(u64, Option<P
 }
 
 fn truncate(volume: &mut Volume, rng: &mut StdRng) -> io::Result<(u64, Option<PathBuf>)> {
-    let is_open_to_it =
-        |_: &Path, content: &Content| content.is_published && content.length() > 0;
+    let is_open_to_it = |_: &Path, content: &Content| content.is_published && content.length() > 0;
     let Some((path, content)) = choose(volume, is_open_to_it, rng) else {
         return Ok((0, None));
     };

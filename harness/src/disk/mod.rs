@@ -142,12 +142,9 @@ impl Disk {
         while !inner.is_closed {
             let now = Instant::now();
             let Inner { volume, state, .. } = &mut *inner;
-            let wait = state.answer_due(volume, now).unwrap_or(Duration::from_secs(3600));
-            inner = self
-                .changed
-                .wait_timeout(inner, wait)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            let wait = state.answer_due(volume, now).unwrap_or(Duration::from_hours(1));
+            inner =
+                self.changed.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
         inner.state.process_dies();
         let Inner { volume, state, .. } = &mut *inner;

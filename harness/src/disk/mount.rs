@@ -5,6 +5,7 @@
 //! one open file of the harness and the node itself, which dies with the harness: when both are gone, the kernel removes
 //! namespace and mount, however the harness ended.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
@@ -54,10 +55,10 @@ pub struct Unavailable {
 
 impl Unavailable {
     pub(crate) fn no_holder() -> Unavailable {
-        Unavailable::new("mount anything", "the harness's own executable is not known")
+        Unavailable::new("mount anything", &"the harness's own executable is not known")
     }
 
-    fn new(what: impl Into<String>, why: impl ToString) -> Unavailable {
+    fn new(what: impl Into<String>, why: &dyn Display) -> Unavailable {
         let remedy = "run the harness as root, with /dev/fuse and the right to mount (in a container: --privileged, or \
              --device /dev/fuse --cap-add SYS_ADMIN), or leave disk faults out of --faults";
         Unavailable { what: what.into(), why: why.to_string(), remedy }
@@ -81,7 +82,7 @@ impl Mounted {
         let view = node_dir.join("data");
         let failed = |what: &str, path: &Path| {
             let what = format!("{what} {}", path.display());
-            move |why: io::Error| Unavailable::new(what, why)
+            move |why: io::Error| Unavailable::new(what, &why)
         };
         let volume = Volume::open(&view, &node_dir.join("disk"))
             .map_err(failed("keep a disk's files in", node_dir))?;
@@ -95,10 +96,9 @@ impl Mounted {
         let disk = Arc::new(Disk::new(volume));
         let server = Server { disk: Arc::clone(&disk) };
         let serve = failed("serve", &view);
-        let session =
-            Session::from_fd(server, device.into(), SessionACL::Owner, Config::default())
-                .and_then(Session::spawn)
-                .map_err(serve)?;
+        let session = Session::from_fd(server, device.into(), SessionACL::Owner, Config::default())
+            .and_then(Session::spawn)
+            .map_err(serve)?;
         let answering = Arc::clone(&disk);
         let late = thread::Builder::new()
             .name("disk-late".to_owned())
@@ -152,7 +152,7 @@ fn mount_aside(holder: &Path, view: &Path, device: File) -> Result<File, Unavail
         .stdin(device)
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|why| Unavailable::new(what(), why))?;
+        .map_err(|why| Unavailable::new(what(), &why))?;
     let mut said = String::new();
     let heard = child.stdout.take().map_or(Ok(0), |out| BufReader::new(out).read_line(&mut said));
     let namespace = heard.and_then(|_| match said.trim() {
@@ -163,7 +163,7 @@ fn mount_aside(holder: &Path, view: &Path, device: File) -> Result<File, Unavail
     // It has done all it was for: from here on, the open file keeps the namespace.
     drop(child.kill());
     drop(child.wait());
-    namespace.map_err(|why| Unavailable::new(what(), why))
+    namespace.map_err(|why| Unavailable::new(what(), &why))
 }
 
 /// Mounts what is served through stdin, a /dev/fuse, over `directory`, in a mount namespace of its own; says so, and holds

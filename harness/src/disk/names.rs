@@ -93,10 +93,7 @@ impl Names {
         let moved = self.get(from.0, from.1);
         let replaced = self.get(to.0, to.1);
         let left = if exchange { replaced } else { None };
-        self.change(vec![
-            ((from.0, from.1.to_owned()), left),
-            ((to.0, to.1.to_owned()), moved),
-        ]);
+        self.change(vec![((from.0, from.1.to_owned()), left), ((to.0, to.1.to_owned()), moved)]);
         replaced
     }
 
@@ -118,10 +115,8 @@ impl Names {
         let mut durable = Vec::new();
         let mut pending = Vec::new();
         for change in std::mem::take(&mut self.pending).into_iter().rev() {
-            let is_due = change
-                .0
-                .iter()
-                .any(|(place, _)| place.0 == directory || places.contains(place));
+            let is_due =
+                change.0.iter().any(|(place, _)| place.0 == directory || places.contains(place));
             if is_due {
                 places.extend(change.0.iter().map(|(place, _)| place.clone()));
                 durable.push(change);
@@ -167,7 +162,8 @@ impl Names {
     /// Everything that a name leads to, or would after a power loss.
     pub(super) fn reachable(&self) -> BTreeSet<Inode> {
         let names = self.directories.values();
-        let named = names.flat_map(|directory| directory.now.values().chain(directory.durable.values()));
+        let named =
+            names.flat_map(|directory| directory.now.values().chain(directory.durable.values()));
         let pending = self.pending.iter().flat_map(|change| &change.0);
         named.copied().chain(pending.filter_map(|(_, inode)| *inode)).collect()
     }

@@ -4,11 +4,11 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
+use super::disk::Assault;
 use super::kind::Kind;
 use super::partition::{self, Cut, Scene, front};
 use super::schedule::{Aim, Planned};
 use super::wires::{Blocked, Wire};
-use super::disk::Assault;
 use super::{client_block, kill, pause, words};
 use crate::cluster::proxy::{Mode, Traffic};
 use crate::cluster::{Cluster, Error, NodeId, Status, View};
@@ -76,18 +76,8 @@ impl Attack {
                 let wires = links.into_iter().map(|(from, to)| Wire::Peer(from, to)).collect();
                 Ok(Attack { nodes, text, means: Means::Partition { wires, blocked: None } })
             }
-            Kind::PowerLoss
-            | Kind::PowerLossAll
-            | Kind::TornWrite
-            | Kind::LostPages
-            | Kind::BitFlip
-            | Kind::IoError
-            | Kind::DiskFull
-            | Kind::SlowDisk
-            | Kind::StuckDisk
-            | Kind::Truncate
-            | Kind::Wipe => {
-                let (assault, text) = Assault::choose(planned, scope, &up, rng)?;
+            Kind::Disk(fault) => {
+                let (assault, text) = Assault::choose(fault, planned, scope, &up, rng)?;
                 Ok(Attack { nodes: assault.nodes().to_vec(), text, means: Means::Disk(assault) })
             }
         }

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use super::attack::Scope;
-use super::kind::Kind;
+use super::disk_kind::DiskFault;
 use super::partition::front;
 use super::schedule::{Aim, Planned};
 use super::words;
@@ -28,7 +28,7 @@ const SLOWER_MS: [u64; 2] = [20, 200];
 /// A fault of disks against chosen nodes.
 #[derive(Clone, Debug)]
 pub(super) struct Assault {
-    kind: Kind,
+    fault: DiskFault,
     nodes: Vec<NodeId>,
     means: Means,
     /// What came of it, as far as it is known before the end.
@@ -46,16 +46,16 @@ enum Means {
 impl Assault {
     /// Chooses targets and means; says in words what it will be, or why it cannot be.
     pub(super) fn choose(
+        fault: DiskFault,
         planned: &Planned,
         scope: &Scope<'_>,
         up: &[NodeId],
         rng: &mut StdRng,
     ) -> Result<(Assault, String), String> {
-        let kind = planned.kind;
-        let (means, text) = means(kind, rng);
-        let nodes = targets(planned, scope, up, rng)?;
+        let (means, text) = means(fault, rng);
+        let nodes = targets(fault, planned, scope, up, rng)?;
         let text = format!("{text} {}", words::list(&nodes, scope.leader));
-        Ok((Assault { kind, nodes, means, proof: 0 }, text))
+        Ok((Assault { fault, nodes, means, proof: 0 }, text))
     }
 
     /// The nodes it is about.
@@ -65,15 +65,7 @@ impl Assault {
 
     /// What its proof counts.
     pub(super) fn unit(&self) -> &'static str {
-        match self.kind {
-            Kind::BitFlip => "bits turned",
-            Kind::Truncate => "bytes cut off",
-            Kind::Wipe => "bytes wiped",
-            Kind::IoError | Kind::DiskFull => "errors returned",
-            Kind::SlowDisk | Kind::StuckDisk => "ms of fsync delay",
-            Kind::TornWrite => "unsynced bytes and names lost, others kept",
-            _ => "unsynced bytes and names lost",
-        }
+        self.fault.unit()
     }
 
     /// Does it.
@@ -106,7 +98,7 @@ impl Assault {
         let mut outcome = Ok(());
         for (node, seed) in self.nodes.iter().zip(seed..) {
             match cluster.strike(*node, blow, seed).await {
-                Ok(harm) => self.proof += proof(self.kind, &harm),
+                Ok(harm) => self.proof += proof(self.fault, &harm),
                 Err(error) => outcome = Err(error),
             }
         }
@@ -161,56 +153,63 @@ impl Assault {
         let effects = self.nodes.iter().filter_map(|node| cluster.disk(*node));
         effects
             .map(|disk| disk.effect())
-            .map(|effect| match self.kind {
-                Kind::IoError | Kind::DiskFull => effect.errors,
-                Kind::SlowDisk | Kind::StuckDisk => effect.delay_ms,
-                _ => 0,
+            .map(|effect| match self.fault {
+                DiskFault::IoError | DiskFault::DiskFull => effect.errors,
+                DiskFault::SlowDisk | DiskFault::StuckDisk => effect.delay_ms,
+                DiskFault::PowerLoss
+                | DiskFault::PowerLossAll
+                | DiskFault::TornWrite
+                | DiskFault::LostPages
+                | DiskFault::BitFlip
+                | DiskFault::Truncate
+                | DiskFault::Wipe => 0,
             })
             .sum()
     }
 }
 
 /// What a blow proves.
-fn proof(kind: Kind, harm: &Harm) -> u64 {
-    match kind {
-        Kind::BitFlip | Kind::Truncate | Kind::Wipe => harm.damage,
-        // If nothing of it is there, it was not torn.
-        Kind::TornWrite if harm.loss.kept_bytes == 0 => 0,
-        _ => harm.loss.lost_bytes + harm.loss.lost_names,
+fn proof(fault: DiskFault, harm: &Harm) -> u64 {
+    if fault.is_damage() {
+        return harm.damage;
     }
+    // If nothing of it is there, it was not torn.
+    let is_whole = fault == DiskFault::TornWrite && harm.loss.kept_bytes == 0;
+    if is_whole { 0 } else { harm.loss.lost_bytes + harm.loss.lost_names }
 }
 
-fn means(kind: Kind, rng: &mut StdRng) -> (Means, String) {
+fn means(fault: DiskFault, rng: &mut StdRng) -> (Means, String) {
     let seed = rng.random();
     let strike = |blow, text: &str| (Means::Strike { blow, seed }, text.to_owned());
     let trouble = |trouble, text: String| (Means::Trouble { trouble, restart: false }, text);
-    match kind {
-        Kind::TornWrite => strike(Blow::LosePower(Survival::Beginning), "power loss amid a write of"),
-        Kind::LostPages => {
+    match fault {
+        DiskFault::PowerLoss | DiskFault::PowerLossAll => {
+            strike(Blow::LosePower(Survival::Nothing), "power loss of")
+        }
+        DiskFault::TornWrite => {
+            strike(Blow::LosePower(Survival::Beginning), "power loss amid a write of")
+        }
+        DiskFault::LostPages => {
             strike(Blow::LosePower(Survival::SomePages), "power loss with some pages written of")
         }
-        Kind::BitFlip => strike(Blow::FlipBits, "bits turn on"),
-        Kind::Truncate => strike(Blow::Truncate, "a file is cut on"),
-        Kind::Wipe => strike(Blow::Wipe, "wipe"),
-        Kind::IoError => io_error(rng),
-        Kind::DiskFull => trouble(Trouble::Full, "disk full on".to_owned()),
-        Kind::SlowDisk => {
+        DiskFault::BitFlip => strike(Blow::FlipBits, "bits turn on"),
+        DiskFault::Truncate => strike(Blow::Truncate, "a file is cut on"),
+        DiskFault::Wipe => strike(Blow::Wipe, "wipe"),
+        DiskFault::IoError => io_error(rng),
+        DiskFault::DiskFull => trouble(Trouble::Full, "disk full on".to_owned()),
+        DiskFault::SlowDisk => {
             let [least, most] = SLOWER_MS;
             let ms = rng.random_range(least..=most);
             let text = format!("fsync takes {ms} ms longer on");
             trouble(Trouble::SlowSync(Duration::from_millis(ms)), text)
         }
-        Kind::StuckDisk => trouble(Trouble::StuckSync, "fsync does not return on".to_owned()),
-        _ => strike(Blow::LosePower(Survival::Nothing), "power loss of"),
+        DiskFault::StuckDisk => trouble(Trouble::StuckSync, "fsync does not return on".to_owned()),
     }
 }
 
 fn io_error(rng: &mut StdRng) -> (Means, String) {
-    let operations = [
-        (Operation::Read, "read"),
-        (Operation::Write, "write"),
-        (Operation::Sync, "fsync"),
-    ];
+    let operations =
+        [(Operation::Read, "read"), (Operation::Write, "write"), (Operation::Sync, "fsync")];
     let (operation, name) = *operations.choose(rng).unwrap_or(&operations[0]);
     let once = rng.random();
     let often = if once { "once" } else { "always" };
@@ -220,6 +219,7 @@ fn io_error(rng: &mut StdRng) -> (Means, String) {
 }
 
 fn targets(
+    fault: DiskFault,
     planned: &Planned,
     scope: &Scope<'_>,
     up: &[NodeId],
@@ -227,11 +227,24 @@ fn targets(
 ) -> Result<Vec<NodeId>, String> {
     let all: Vec<NodeId> = scope.view.nodes.keys().copied().collect();
     let majority = all.len() / 2 + 1;
-    let count = match planned.kind {
-        Kind::PowerLossAll => return Ok(all),
-        Kind::BitFlip | Kind::Truncate | Kind::Wipe | Kind::IoError | Kind::StuckDisk => 1,
-        _ if rng.random() => majority,
-        _ => 1,
+    let count = match fault {
+        DiskFault::PowerLossAll => return Ok(all),
+        DiskFault::BitFlip
+        | DiskFault::Truncate
+        | DiskFault::Wipe
+        | DiskFault::IoError
+        | DiskFault::StuckDisk => 1,
+        DiskFault::PowerLoss
+        | DiskFault::TornWrite
+        | DiskFault::LostPages
+        | DiskFault::DiskFull
+        | DiskFault::SlowDisk => {
+            if rng.random() {
+                majority
+            } else {
+                1
+            }
+        }
     };
     let first = scope.leader.filter(|_| planned.aim == Aim::Leader);
     let mut nodes = front(up, first, count, rng);

@@ -37,10 +37,15 @@ pub(super) async fn await_recovery(
             match node.status {
                 Ok(status) if status.standing == FULL => {}
                 Ok(status) => {
-                    return Err(format!("n{number} lacks some of what it promised: its standing is {}", status.standing));
+                    return Err(format!(
+                        "n{number} lacks some of what it promised: its standing is {}",
+                        status.standing
+                    ));
                 }
                 Err(error) if damaged.contains(&number) => {
-                    return Err(format!("n{number}, whose disk was damaged, cannot be reached: {error}"));
+                    return Err(format!(
+                        "n{number}, whose disk was damaged, cannot be reached: {error}"
+                    ));
                 }
                 Err(_) => {}
             }

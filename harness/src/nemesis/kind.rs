@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::disk_kind::DiskFault;
+
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -23,28 +25,8 @@ pub enum Kind {
     OneWay,
     /// Clients do not get through to one node.
     BlockClient,
-    /// One node, or a majority, loses power: what was not synced is gone.
-    PowerLoss,
-    /// All nodes lose power at the same time.
-    PowerLossAll,
-    /// A power loss in the midst of a write: its beginning survives.
-    TornWrite,
-    /// A power loss after which the disk has some of the unsynced pages and not others.
-    LostPages,
-    /// Bits turn in what one node's disk has.
-    BitFlip,
-    /// Reads, writes or syncs of one node fail.
-    IoError,
-    /// No room on disks.
-    DiskFull,
-    /// Syncs take long.
-    SlowDisk,
-    /// Syncs do not return.
-    StuckDisk,
-    /// A file of one node loses its end.
-    Truncate,
-    /// One node loses all its files.
-    Wipe,
+    /// Something is wrong with data directories.
+    Disk(DiskFault),
 }
 
 /// What a kind of fault works on. One fault per lane at a time; the lanes overlap.
@@ -70,17 +52,17 @@ impl Kind {
         Kind::Ring,
         Kind::OneWay,
         Kind::BlockClient,
-        Kind::PowerLoss,
-        Kind::PowerLossAll,
-        Kind::TornWrite,
-        Kind::LostPages,
-        Kind::BitFlip,
-        Kind::IoError,
-        Kind::DiskFull,
-        Kind::SlowDisk,
-        Kind::StuckDisk,
-        Kind::Truncate,
-        Kind::Wipe,
+        Kind::Disk(DiskFault::PowerLoss),
+        Kind::Disk(DiskFault::PowerLossAll),
+        Kind::Disk(DiskFault::TornWrite),
+        Kind::Disk(DiskFault::LostPages),
+        Kind::Disk(DiskFault::BitFlip),
+        Kind::Disk(DiskFault::IoError),
+        Kind::Disk(DiskFault::DiskFull),
+        Kind::Disk(DiskFault::SlowDisk),
+        Kind::Disk(DiskFault::StuckDisk),
+        Kind::Disk(DiskFault::Truncate),
+        Kind::Disk(DiskFault::Wipe),
     ];
 
     /// Its name: `f` of its events in a history.
@@ -95,17 +77,7 @@ impl Kind {
             Kind::Ring => "ring",
             Kind::OneWay => "one-way",
             Kind::BlockClient => "block-client",
-            Kind::PowerLoss => "power-loss",
-            Kind::PowerLossAll => "power-loss-all",
-            Kind::TornWrite => "torn-write",
-            Kind::LostPages => "lost-pages",
-            Kind::BitFlip => "bit-flip",
-            Kind::IoError => "io-error",
-            Kind::DiskFull => "disk-full",
-            Kind::SlowDisk => "slow-disk",
-            Kind::StuckDisk => "stuck-disk",
-            Kind::Truncate => "truncate",
-            Kind::Wipe => "wipe",
+            Kind::Disk(fault) => fault.name(),
         }
     }
 
@@ -121,17 +93,7 @@ impl Kind {
             Kind::Ring => "each node sees a majority, no two nodes the same one",
             Kind::OneWay => "one node hears nobody, or is heard by nobody",
             Kind::BlockClient => "clients of one node are refused, or hang",
-            Kind::PowerLoss => "one node or a majority loses power: what was not synced is gone",
-            Kind::PowerLossAll => "all nodes lose power at the same time",
-            Kind::TornWrite => "a power loss, and the first of the unsynced bytes survive it",
-            Kind::LostPages => "a power loss, and any of the unsynced pages survive it",
-            Kind::BitFlip => "bits turn in a file of one node",
-            Kind::IoError => "one node's reads, writes or syncs fail, once or always",
-            Kind::DiskFull => "no room on the disks of one node or more, and then again",
-            Kind::SlowDisk => "every fsync of one node or more takes longer",
-            Kind::StuckDisk => "no fsync of one node returns",
-            Kind::Truncate => "a file of one node loses its end",
-            Kind::Wipe => "one node loses all its files",
+            Kind::Disk(fault) => fault.describe(),
         }
     }
 
@@ -146,45 +108,23 @@ impl Kind {
             | Kind::Ring
             | Kind::OneWay
             | Kind::BlockClient => Lane::Network,
-            Kind::PowerLoss
-            | Kind::PowerLossAll
-            | Kind::TornWrite
-            | Kind::LostPages
-            | Kind::BitFlip
-            | Kind::IoError
-            | Kind::DiskFull
-            | Kind::SlowDisk
-            | Kind::StuckDisk
-            | Kind::Truncate
-            | Kind::Wipe => Lane::Disk,
+            Kind::Disk(_) => Lane::Disk,
         }
     }
 
     /// The fewest nodes it makes sense with.
     pub fn nodes_min(self) -> u64 {
         match self {
-            // A node that was damaged needs a majority of the others.
-            Kind::BitFlip | Kind::Truncate | Kind::Wipe => 3,
-            Kind::Kill
-            | Kind::Pause
-            | Kind::BlockClient
-            | Kind::PowerLoss
-            | Kind::PowerLossAll
-            | Kind::TornWrite
-            | Kind::LostPages
-            | Kind::IoError
-            | Kind::DiskFull
-            | Kind::SlowDisk
-            | Kind::StuckDisk => 1,
+            Kind::Kill | Kind::Pause | Kind::BlockClient => 1,
             Kind::IsolateOne | Kind::IsolateLeader | Kind::Halves | Kind::OneWay => 2,
             Kind::Bridge | Kind::Ring => 3,
+            Kind::Disk(fault) => fault.nodes_min(),
         }
     }
 
-    /// Whether it takes something from a disk that the node had made durable: then the node has only its peers to
-    /// recover from.
+    /// Whether it costs a node something that it had made durable.
     pub fn is_damage(self) -> bool {
-        matches!(self, Kind::BitFlip | Kind::Truncate | Kind::Wipe)
+        matches!(self, Kind::Disk(fault) if fault.is_damage())
     }
 
     /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else), `disk`,

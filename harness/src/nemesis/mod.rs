@@ -14,6 +14,7 @@ use history_checker::history::Fault;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+pub use self::disk_kind::DiskFault;
 pub use self::kind::{Kind, Lane, UnknownKind};
 
 use self::attack::{Attack, Scope};
@@ -23,6 +24,7 @@ use crate::cluster::{Cluster, Error, Event, NodeId, Recorder};
 mod attack;
 mod client_block;
 mod disk;
+mod disk_kind;
 mod disk_peers;
 mod kill;
 mod kind;

@@ -28,7 +28,7 @@ struct Bench {
 fn bench() -> Option<Bench> {
     let holder = Path::new(env!("CARGO_BIN_EXE_harness"));
     if let Err(why) = disk::check(holder) {
-        println!("skipped: {why}");
+        eprintln!("skipped: {why}");
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -159,7 +159,7 @@ fn lost_pages_leave_holes() {
         let loss = bench.lose_power(Survival::SomePages, seed);
         assert!(loss.lost_bytes > 0 && loss.kept_bytes > 0, "{loss:?}");
         let content = bench.content("a");
-        let kept = content.iter().filter(|byte| **byte == b'z').count();
+        let kept: usize = content.iter().map(|byte| usize::from(*byte == b'z')).sum();
         assert_eq!(u64::try_from(kept).unwrap(), loss.kept_bytes);
         for (page, bytes) in content.chunks(4096).enumerate() {
             let rest = &bytes[usize::from(page == 0)..];
@@ -299,7 +299,9 @@ fn truncated_file_is_one_that_was_complete_and_a_wipe_leaves_nothing() {
 #[test]
 fn ordinary_programs_work_on_it() {
     let Some(bench) = bench() else { return };
-    bench.run("mkdir -p a/b; cd a/b; printf 1 > c; cp c d; mv -n c d; ls; cd ..; mv b ../e").unwrap();
+    bench
+        .run("mkdir -p a/b; cd a/b; printf 1 > c; cp c d; mv -n c d; ls; cd ..; mv b ../e")
+        .unwrap();
     assert_eq!(bench.names("e"), ["c", "d"]);
     assert!(bench.run("rmdir e").unwrap_err().contains("not empty"));
     assert!(bench.run("cat e/none").unwrap_err().contains("No such file"));
@@ -307,7 +309,8 @@ fn ordinary_programs_work_on_it() {
     bench.run("fallocate -l 100000 f; truncate -s 3000000 g; df . > /dev/null").unwrap();
     assert_eq!(bench.content("f"), vec![0; 100_000]);
     assert_eq!(bench.content("g").len(), 3_000_000);
-    let locked = "exec 9> lock; flock -n 9; sh -c 'exec 8> lock; flock -n 8 && echo both' || echo one";
+    let locked =
+        "exec 9> lock; flock -n 9; sh -c 'exec 8> lock; flock -n 8 && echo both' || echo one";
     assert_eq!(bench.run(locked).unwrap(), "one");
     assert_eq!(bench.run("chmod 600 f; stat -c %a f; rm -r a e f g lock; ls -A").unwrap(), "600");
     // Written and read by several at the same time.
@@ -321,7 +324,8 @@ fn ordinary_programs_work_on_it() {
 fn mount_is_seen_by_the_node_alone_and_goes_with_the_disk() {
     let Some(bench) = bench() else { return };
     let data = bench.data();
-    let mut child = bench.start("grep -c \" $PWD fuse\\| $PWD .* fuse \" /proc/self/mountinfo; read line");
+    let mut child =
+        bench.start("grep -c \" $PWD fuse\\| $PWD .* fuse \" /proc/self/mountinfo; read line");
     let mut said = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said.trim(), "1");
