@@ -10,6 +10,7 @@ use history_checker::model::Model;
 use serde_json::Value;
 
 use crate::cluster::process::SUPERVISE_NODE;
+use crate::disk::HOLD_MOUNT;
 use crate::elections::args::{self as elections, BenchElections};
 use crate::workload::Object;
 
@@ -72,6 +73,9 @@ pub enum Command {
     /// Becomes a node that dies with the harness; for the harness itself
     #[command(name = SUPERVISE_NODE, hide = true)]
     SuperviseNode(SuperviseNode),
+    /// Makes a mount that only a node sees; for the harness itself
+    #[command(name = HOLD_MOUNT, hide = true)]
+    HoldMount(HoldMount),
 }
 
 /// `harness run`.
@@ -243,9 +247,23 @@ pub struct SuperviseNode {
     /// The harness's process
     #[arg(long, value_name = "PID")]
     pub parent: u32,
+    /// The mount namespace with the node's disk
+    #[arg(long, value_name = "NAMESPACE")]
+    pub mounts: Option<PathBuf>,
     /// What to become
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// `harness hold-mount`.
+#[derive(Clone, Debug, Args)]
+pub struct HoldMount {
+    /// The harness's process
+    #[arg(long, value_name = "PID")]
+    pub parent: u32,
+    /// What to mount over
+    #[arg(long, value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 /// How network faults are made.

@@ -19,11 +19,11 @@ use crate::cli::{self, Command, Listable, Output};
 use crate::cluster::{self, Cluster, process};
 use crate::exit::Exit;
 use crate::judge::{Terms, judge};
-use crate::nemesis::Kind;
+use crate::nemesis::{Kind, Lane};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::suite::Suite;
-use crate::{daemon, elections, report, simulate, store, terminal, workload};
+use crate::{daemon, disk, elections, report, simulate, store, terminal, workload};
 
 /// What a shell shows of a process that SIGINT ended.
 const KILLED_BY_SIGINT: i32 = 130;
@@ -32,6 +32,11 @@ const KILLED_BY_SIGINT: i32 = 130;
 pub fn execute(command: Command) -> Exit {
     let warnings =
         EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    // It complains when the asker of a question has been killed meanwhile, which is what happens here all the time.
+    let warnings = match "fuser::reply=off".parse() {
+        Ok(silent) => warnings.add_directive(silent),
+        Err(_) => warnings,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(warnings)
         .with_writer(io::stderr)
@@ -61,8 +66,13 @@ pub fn execute(command: Command) -> Exit {
             Err(error) => return usage(&error),
         },
         Command::SuperviseNode(args) => {
-            Err(process::exec_node(args.parent, &args.command)).context("cannot become a node")
+            let mounts = args.mounts.as_deref();
+            Err(process::exec_node(args.parent, mounts, &args.command))
+                .context("cannot become a node")
         }
+        Command::HoldMount(args) => disk::hold_mount(args.parent, &args.directory)
+            .map(|()| Exit::Valid)
+            .context("cannot mount a disk"),
     };
     outcome.unwrap_or_else(|error| {
         terminal::note(format!("error: {error:#}"));
@@ -213,8 +223,8 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
         ),
         (
             Listable::Faults,
-            "Faults (--faults KIND,KIND…; `partition` is all but kill and pause)",
-            Kind::ALL.map(|kind| [kind.name(), kind.describe()].map(str::to_owned)).to_vec(),
+            "Faults (--faults KIND,KIND…; `partition` is all of the network, `disk` all of the disk)",
+            faults(),
         ),
         (
             Listable::Models,
@@ -241,6 +251,19 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
         Ok(())
     })?;
     Ok(Exit::Valid)
+}
+
+/// All kinds of fault; of those that do not work everywhere, whether they work here.
+fn faults() -> Vec<[String; 2]> {
+    let disks = env::current_exe()
+        .map_err(|error| error.to_string())
+        .and_then(|own| disk::check(&own).map_err(|error| error.to_string()));
+    let describe = |kind: Kind| match (kind.lane(), &disks) {
+        (Lane::Process | Lane::Network, _) => kind.describe().to_owned(),
+        (Lane::Disk, Ok(())) => format!("{} (works here)", kind.describe()),
+        (Lane::Disk, Err(why)) => format!("{} (not here: {why})", kind.describe()),
+    };
+    Kind::ALL.map(|kind| [kind.name().to_owned(), describe(kind)]).to_vec()
 }
 
 fn section(out: &mut impl Write, title: Option<&str>, rows: Vec<[String; 2]>) -> io::Result<()> {

@@ -8,6 +8,7 @@
 //! | [`runner`], [`traffic`], [`client`] | one run: its stages, the clients at work, what came of an operation |
 //! | [`journal`], [`progress`] | the history as it is written, the status line |
 //! | [`cluster`], [`nemesis`] | processes and the wires between them, and faults |
+//! | [`disk`] | a disk that forgets what was not synced, and that can fail |
 //! | [`sim`], [`simulate`] | the core in a world of virtual time, thousands of schedules a minute |
 //! | [`elections`] | how long a cluster is without a leader when its leader dies |
 //! | [`judge`], [`record`], [`store`] | from a history to its verdict, `results.json`, where runs are kept |
@@ -19,6 +20,7 @@ pub mod client;
 pub mod cluster;
 pub mod commands;
 pub mod daemon;
+pub mod disk;
 pub mod elections;
 pub mod exit;
 pub mod journal;

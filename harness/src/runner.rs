@@ -103,6 +103,8 @@ async fn run_cluster(
 ) -> anyhow::Result<()> {
     let options = cluster::Options {
         supervisor: Some(env::current_exe().context("cannot find the harness's own executable")?),
+        snapshot_log_bytes: plan.scenario.snapshot_log_bytes,
+        disks: plan.scenario.needs_disks(),
         ..cluster::Options::new(&plan.raftd, plan.scenario.nodes, &directory.path)
     };
     let recorder: Arc<dyn cluster::Recorder> = Arc::<Journal>::clone(journal);
@@ -205,8 +207,8 @@ impl Bench<'_> {
     async fn break_things(&self) {
         let Plan { scenario, time_limit, .. } = self.plan;
         let schedule = self.schedule(scenario.faults.clone(), 0, *time_limit);
-        let first =
-            schedule.process.iter().chain(&schedule.network).map(|planned| planned.start).min();
+        let lanes = [&schedule.process, &schedule.network, &schedule.disk];
+        let first = lanes.into_iter().flatten().map(|planned| planned.start).min();
         let first_begins = async {
             if let Some(first) = first {
                 sleep(first).await;

@@ -22,11 +22,14 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("register.toml", include_str!("../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../workloads/append.toml")),
     ("counter.toml", include_str!("../../workloads/counter.toml")),
+    ("power-loss.toml", include_str!("../../workloads/power-loss.toml")),
+    ("corruption.toml", include_str!("../../workloads/corruption.toml")),
+    ("slow-disk.toml", include_str!("../../workloads/slow-disk.toml")),
     ("stale-canary.toml", include_str!("../../workloads/stale-canary.toml")),
 ];
 
@@ -131,6 +134,12 @@ pub struct Scenario {
     /// Kinds of fault; empty: none.
     #[serde(deserialize_with = "fault_kinds")]
     pub faults: Vec<fault::Kind>,
+    /// A snapshot is due when a node's log has grown by this much, bytes; left out: the daemon's own default.
+    #[serde(deserialize_with = "snapshot_log_bytes", default)]
+    pub snapshot_log_bytes: Option<u64>,
+    /// Whether nodes get disks that can fail even if no fault needs them: to compare speeds, say.
+    #[serde(default)]
+    pub disk_layer: bool,
     /// How long the cluster may take after the last fault is healed until every node serves again.
     #[serde(deserialize_with = "duration", default = "half_a_minute")]
     pub recovery: Duration,
@@ -320,6 +329,11 @@ impl Scenario {
         self.faults.iter().copied().filter(|kind| kind.nodes_min() <= self.nodes)
     }
 
+    /// Whether the nodes need disks that can fail.
+    pub fn needs_disks(&self) -> bool {
+        self.disk_layer || self.faults().any(|kind| kind.lane() == fault::Lane::Disk)
+    }
+
     /// What must have happened in a run of this length.
     pub fn minima(&self, time_limit: Duration) -> Minima {
         let scale = |per_30s: u64| {
@@ -397,6 +411,10 @@ fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error>
 
 fn number_of_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     usize::try_from(between::<1, 100_000, D>(deserializer)?).map_err(D::Error::custom)
+}
+
+fn snapshot_log_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    between::<1, { 1 << 40 }, D>(deserializer).map(Some)
 }
 
 fn ascending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u32; 2], D::Error> {
@@ -587,7 +605,9 @@ each_fault = 3
         assert_eq!(minima, Minima { ok: 300, ..Minima::default() });
         let alone = Changes {
             nodes: Some(1),
-            faults: Some(fault::Kind::ALL.to_vec()),
+            faults: Some(
+                select_faults(&["kill", "pause", "partition"].map(str::to_owned)).unwrap(),
+            ),
             ..Changes::default()
         };
         let minima = scenario.with(&alone).minima(MINIMA_PER);

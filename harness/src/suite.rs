@@ -22,7 +22,7 @@ use crate::report::{self, RunSummary};
 use crate::runner::{self, Plan};
 use crate::scenario::{self, Changes, Scenario, select_faults};
 use crate::store::{self, RunDirectory};
-use crate::{daemon, terminal};
+use crate::{daemon, disk, terminal};
 
 /// Seeds that nobody chose are below this, so that they are easily typed.
 const RANDOM_SEEDS: u128 = 1_000_000;
@@ -77,6 +77,11 @@ impl<'a> Suite<'a> {
             scenarios.into_iter().map(|scenario| scenario.with(&changes)).collect();
         for scenario in &scenarios {
             scenario.refuse_impossible(args.faults.as_deref().unwrap_or_default())?;
+        }
+        if let Some(scenario) = scenarios.iter().find(|scenario| scenario.needs_disks()) {
+            let own =
+                std::env::current_exe().context("cannot find the harness's own executable")?;
+            disk::check(&own).with_context(|| format!("{} cannot be run", scenario.name))?;
         }
         Ok(Suite {
             args,

@@ -13,6 +13,9 @@ pub(super) fn cluster_toml(options: &Options, node: NodeId, mesh: &Mesh) -> Stri
          cluster = \"{}\"\nheartbeat_ms = {}\nelection_timeout_ms = {:?}\n",
         options.cluster, options.heartbeat_ms, options.election_timeout_ms,
     );
+    if let Some(bytes) = options.snapshot_log_bytes {
+        writeln!(text, "snapshot_log_bytes = {bytes}").expect("strings take everything");
+    }
     for peer in 1..=options.nodes {
         let written = write!(
             text,

@@ -95,6 +95,25 @@ pub enum Error {
         /// The node.
         node: NodeId,
     },
+    /// There are no disks that can fail.
+    #[error(transparent)]
+    Disks(#[from] crate::disk::Unavailable),
+    /// A node's disk is an ordinary one.
+    #[error(
+        "n{node} has an ordinary disk, to which nothing can be done: start the cluster with disks that can fail"
+    )]
+    NoDisk {
+        /// The node.
+        node: NodeId,
+    },
+    /// Something could not be done to a disk.
+    #[error("cannot do anything to the disk of n{node}: {source}")]
+    Strike {
+        /// The node.
+        node: NodeId,
+        /// Why not.
+        source: io::Error,
+    },
     /// There is no such node.
     #[error("there is no n{node}")]
     NoSuchNode {

@@ -26,6 +26,7 @@ use self::board::Board;
 use self::process::{Command, Keeper, Launch};
 use self::proxy::{Link, Mesh};
 use self::wait::{TimedOut, wait_for_value};
+use crate::disk::{Blow, Disk, Harm, Mounted, Unavailable};
 
 mod board;
 mod config;
@@ -65,6 +66,10 @@ pub struct Options {
     pub heartbeat_ms: u64,
     /// Shortest and longest time without a leader before a node campaigns.
     pub election_timeout_ms: [u64; 2],
+    /// A snapshot is due when the log has grown by this much; `None`: the daemon's own default.
+    pub snapshot_log_bytes: Option<u64>,
+    /// Whether each node gets a disk that can fail (see [`crate::disk`]); needs a supervisor, and costs some speed.
+    pub disks: bool,
     /// Flags for every node besides those that the harness needs.
     pub raftd_args: Vec<OsString>,
 }
@@ -80,6 +85,8 @@ impl Options {
             cluster: "harness".to_owned(),
             heartbeat_ms: 50,
             election_timeout_ms: [150, 300],
+            snapshot_log_bytes: None,
+            disks: false,
             raftd_args: Vec::new(),
         }
     }
@@ -89,6 +96,8 @@ impl Options {
 pub struct Cluster {
     // Dropped first: kills the nodes, so that they do not see their links vanish.
     keepers: BTreeMap<NodeId, Keeper>,
+    // Then their disks: nobody uses them any more.
+    disks: BTreeMap<NodeId, Mounted>,
     board: Arc<Board>,
     mesh: Arc<Mesh>,
     dir: PathBuf,
@@ -104,12 +113,19 @@ impl Cluster {
         let dir = absolute(&options.dir)?;
         let mesh = Arc::new(Mesh::bind(options.nodes).await?);
         let board = Arc::new(Board::new(options.nodes, recorder, Arc::clone(&mesh)));
+        let mut disks = BTreeMap::new();
         let mut keepers = BTreeMap::new();
         for node in 1..=options.nodes {
-            let launch = launch(options, &dir, node, &mesh)?;
+            let mut launch = launch(options, &dir, node, &mesh)?;
+            if options.disks {
+                let holder = launch.supervisor.as_deref().ok_or_else(Unavailable::no_holder)?;
+                let mounted = Mounted::mount(holder, &launch.dir)?;
+                launch.disk = Some((Arc::clone(mounted.disk()), mounted.namespace()));
+                disks.insert(node, mounted);
+            }
             keepers.insert(node, Keeper::spawn(node, launch, Arc::clone(&board))?);
         }
-        let cluster = Cluster { keepers, board, mesh, dir };
+        let cluster = Cluster { keepers, disks, board, mesh, dir };
         for node in cluster.nodes() {
             cluster.ask(node, Command::Start).await?;
         }
@@ -175,9 +191,37 @@ impl Cluster {
         self.listening(node).await
     }
 
+    /// Starts those of the nodes that do not run, and waits until they listen. Tries all before it reports what did not
+    /// work.
+    pub async fn start_nodes(&self, nodes: &[NodeId]) -> Result<(), Error> {
+        let mut failures = Vec::new();
+        let mut started = Vec::new();
+        for node in nodes {
+            match self.ask(*node, Command::Start).await {
+                Ok(()) => started.push(*node),
+                Err(Error::AlreadyRuns { .. }) => {}
+                Err(error) => failures.push(error),
+            }
+        }
+        for node in started {
+            failures.extend(self.listening(node).await.err());
+        }
+        if failures.is_empty() { Ok(()) } else { Err(Error::NotRestored { failures }) }
+    }
+
     /// SIGKILL. Returns when the process is gone; whether there was one, and it was the signal that ended it.
     pub async fn kill(&self, node: NodeId) -> Result<bool, Error> {
         self.ask(node, Command::Kill).await
+    }
+
+    /// A node's disk, if it is one that can fail.
+    pub fn disk(&self, node: NodeId) -> Option<&Arc<Disk>> {
+        self.disks.get(&node).map(Mounted::disk)
+    }
+
+    /// Kills a node, if it runs, and then does this to its disk; what came of it.
+    pub async fn strike(&self, node: NodeId, blow: Blow, seed: u64) -> Result<Harm, Error> {
+        self.ask(node, |reply| Command::Strike { blow, seed, reply }).await
     }
 
     /// SIGSTOP. Returns when all threads are seen stopped; whether there was a process to stop.
@@ -194,6 +238,10 @@ impl Cluster {
     /// that are down. May be called again and again. Tries everything before it reports what did not work.
     pub async fn restore(&self) -> Result<(), Error> {
         self.mesh.pass_all();
+        for mounted in self.disks.values() {
+            mounted.disk().relieve();
+            mounted.disk().thaw();
+        }
         let view = self.board.view().borrow().clone();
         let mut failures = Vec::new();
         for node in view.with_status(Status::Paused) {
@@ -285,5 +333,5 @@ fn launch(options: &Options, dir: &Path, node: NodeId, mesh: &Mesh) -> Result<La
     args.extend(options.raftd_args.iter().cloned());
     let program = absolute(&options.raftd)?;
     let supervisor = options.supervisor.as_deref().map(absolute).transpose()?;
-    Ok(Launch { program, args, supervisor, dir })
+    Ok(Launch { program, args, supervisor, dir, disk: None })
 }

@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 use super::board::Board;
 use super::logs::Tail;
 use super::{Error, NodeId, Status};
+use crate::disk::{self, Blow, Disk, Harm};
 
 /// How often a log is looked at, and whether the process still lives.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -44,9 +45,10 @@ const PANICS_MAX: u32 = 8;
 /// The hidden subcommand of the harness that [`exec_node`] implements.
 pub const SUPERVISE_NODE: &str = "supervise-node";
 
-/// Becomes `command`, to be killed when the process `parent` dies. For the harness's subcommand
-/// `supervise-node --parent PID -- COMMAND…`. Returns only if that fails.
-pub fn exec_node(parent: u32, command: &[OsString]) -> io::Error {
+/// Becomes `command`, to be killed when the process `parent` dies, and with its disk as it is seen in the namespace
+/// `mounts`. For the harness's subcommand `supervise-node --parent PID [--mounts NAMESPACE] -- COMMAND…`. Returns only
+/// if that fails.
+pub fn exec_node(parent: u32, mounts: Option<&Path>, command: &[OsString]) -> io::Error {
     let Some((program, args)) = command.split_first() else {
         return io::Error::new(io::ErrorKind::InvalidInput, "no command to become");
     };
@@ -56,6 +58,9 @@ pub fn exec_node(parent: u32, command: &[OsString]) -> io::Error {
     // It may have died before the kernel knew that it matters.
     if u32::try_from(getppid().as_raw()).ok() != Some(parent) {
         return io::Error::other(format!("process {parent}, on whose behalf this runs, is gone"));
+    }
+    if let Some(Err(error)) = mounts.map(disk::enter) {
+        return io::Error::other(format!("cannot get at the node's disk: {error}"));
     }
     std::process::Command::new(program).args(args).exec()
 }
@@ -69,6 +74,14 @@ pub(super) struct Launch {
     pub(super) supervisor: Option<PathBuf>,
     /// Working directory, and where `stdout` and `stderr` go.
     pub(super) dir: PathBuf,
+    /// A disk that can fail, and where it is mounted; needs a supervisor.
+    pub(super) disk: Option<(Arc<Disk>, PathBuf)>,
+}
+
+impl Launch {
+    fn disk(&self) -> Option<&Arc<Disk>> {
+        self.disk.as_ref().map(|(disk, _)| disk)
+    }
 }
 
 /// Where the answer to a command goes.
@@ -78,9 +91,18 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(super) enum Command {
     Start(Reply<()>),
     Kill(Reply<bool>),
+    /// Kills the process, if there is one, and then does something to its disk.
+    Strike {
+        blow: Blow,
+        seed: u64,
+        reply: Reply<Harm>,
+    },
     Pause(Reply<bool>),
     Resume(Reply<Duration>),
-    Terminate { grace: Duration, reply: Reply<Option<Exit>> },
+    Terminate {
+        grace: Duration,
+        reply: Reply<Option<Exit>>,
+    },
 }
 
 /// The handle of a node's thread. Dropping it kills the node's process, if there is one, and waits until it is gone.
@@ -133,6 +155,7 @@ struct Keeping {
 /// A process that was not reaped yet.
 struct Process {
     child: Child,
+    disk: Option<Arc<Disk>>,
     /// Its number, and that of its group.
     pid: Pid,
     tail: Tail,
@@ -172,6 +195,7 @@ impl Keeping {
         match command {
             Command::Start(reply) => drop(reply.send(self.start())),
             Command::Kill(reply) => drop(reply.send(self.kill())),
+            Command::Strike { blow, seed, reply } => drop(reply.send(self.strike(blow, seed))),
             Command::Pause(reply) => drop(reply.send(self.pause())),
             Command::Resume(reply) => drop(reply.send(self.resume())),
             Command::Terminate { grace, reply } => self.terminate(grace, reply),
@@ -188,6 +212,9 @@ impl Keeping {
         let tail =
             Tail::from_end(log).map_err(|source| Error::file("read", &self.launch.dir, source))?;
         let spawn = |source| Error::Spawn { node, program: self.launch.program.clone(), source };
+        if let Some(disk) = self.launch.disk() {
+            disk.process_starts();
+        }
         let child = self
             .command()
             .current_dir(&self.launch.dir)
@@ -201,6 +228,7 @@ impl Keeping {
         self.board.started(node, child.id());
         self.process = Some(Process {
             child,
+            disk: self.launch.disk().cloned(),
             pid: Pid::from_raw(pid),
             tail,
             panics: 0,
@@ -213,12 +241,16 @@ impl Keeping {
     }
 
     fn command(&self) -> std::process::Command {
-        let Launch { program, args, supervisor, .. } = &self.launch;
+        let Launch { program, args, supervisor, disk, .. } = &self.launch;
         let mut command;
         if let Some(supervisor) = supervisor {
             command = std::process::Command::new(supervisor);
             let parent = std::process::id().to_string();
-            command.args([SUPERVISE_NODE, "--parent", &parent, "--"]).arg(program);
+            command.args([SUPERVISE_NODE, "--parent", &parent]);
+            if let Some((_, mounts)) = disk {
+                command.arg("--mounts").arg(mounts);
+            }
+            command.arg("--").arg(program);
         } else {
             command = std::process::Command::new(program);
         }
@@ -238,6 +270,14 @@ impl Keeping {
         let killed = matches!(&status, Ok(status) if status.signal() == Some(9));
         self.ended(&status);
         Ok(killed)
+    }
+
+    fn strike(&mut self, blow: Blow, seed: u64) -> Result<Harm, Error> {
+        let node = self.node;
+        // Nothing can start a process before this returns: starting is this thread's work, too.
+        self.kill()?;
+        let disk = self.launch.disk().ok_or(Error::NoDisk { node })?;
+        disk.strike(blow, seed).map_err(|source| Error::Strike { node, source })
     }
 
     fn pause(&mut self) -> Result<bool, Error> {
@@ -323,10 +363,21 @@ impl Keeping {
 
 impl Process {
     fn signal(&self, node: NodeId, signal: Signal) -> Result<(), Error> {
-        match killpg(self.pid, signal) {
+        let sent = killpg(self.pid, signal);
+        if signal == Signal::SIGKILL {
+            self.let_go();
+        }
+        match sent {
             // It has ended but was not reaped: soon noticed.
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(errno) => Err(Error::Signal { node, pid: self.pid.as_raw(), signal, errno }),
+        }
+    }
+
+    /// It has got SIGKILL. While it waits for its disk it cannot die.
+    fn let_go(&self) {
+        if let Some(disk) = &self.disk {
+            disk.process_dies();
         }
     }
 
@@ -393,7 +444,8 @@ impl Process {
     /// Whether this is the end that the process was asked to come to.
     fn should_end(&self, status: ExitStatus) -> bool {
         match &self.asked {
-            None => false,
+            // Stopping is one right answer to a disk that fails.
+            None => self.disk.as_ref().is_some_and(|disk| disk.has_failed_the_process()),
             Some(Asked::Kill) => status.signal() == Some(9),
             Some(Asked::Terminate { deadline, .. }) => {
                 let killed = status.signal() == Some(9) && Instant::now() >= *deadline;
@@ -407,6 +459,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Otherwise it was reaped already, and the number may be somebody else's.
         if !self.reaped && killpg(self.pid, Signal::SIGKILL).is_ok() {
+            self.let_go();
             drop(self.child.wait());
         }
     }

@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
+use super::disk::Assault;
 use super::kind::Kind;
 use super::partition::{self, Cut, Scene, front};
 use super::schedule::{Aim, Planned};
@@ -36,6 +37,7 @@ enum Means {
     Pause,
     Partition { wires: Vec<Wire>, blocked: Option<Blocked> },
     BlockClient { wire: Wire, mode: Mode, blocked: Option<Blocked> },
+    Disk(Assault),
 }
 
 impl Attack {
@@ -74,6 +76,10 @@ impl Attack {
                 let wires = links.into_iter().map(|(from, to)| Wire::Peer(from, to)).collect();
                 Ok(Attack { nodes, text, means: Means::Partition { wires, blocked: None } })
             }
+            Kind::Disk(fault) => {
+                let (assault, text) = Assault::choose(fault, planned, scope, &up, rng)?;
+                Ok(Attack { nodes: assault.nodes().to_vec(), text, means: Means::Disk(assault) })
+            }
         }
     }
 
@@ -84,6 +90,7 @@ impl Attack {
             Means::Pause => pause::UNIT,
             Means::Partition { .. } => "bytes dropped",
             Means::BlockClient { .. } => client_block::UNIT,
+            Means::Disk(assault) => assault.unit(),
         }
     }
 
@@ -98,6 +105,7 @@ impl Attack {
             Means::BlockClient { wire, mode, blocked } => {
                 *blocked = Some(Blocked::install(cluster, &[*wire], *mode));
             }
+            Means::Disk(assault) => assault.install(cluster).await?,
         }
         Ok(())
     }
@@ -107,6 +115,7 @@ impl Attack {
         match &self.means {
             Means::Kill { .. } | Means::Pause => true,
             Means::Partition { .. } | Means::BlockClient { .. } => self.wires_proof(cluster) > 0,
+            Means::Disk(assault) => assault.bites(cluster),
         }
     }
 
@@ -115,6 +124,7 @@ impl Attack {
         match &self.means {
             Means::Kill { killed } => (*killed, kill::remove(cluster, &self.nodes).await),
             Means::Pause => pause::remove(cluster, &self.nodes).await,
+            Means::Disk(assault) => assault.remove(cluster).await,
             Means::Partition { blocked, .. } | Means::BlockClient { blocked, .. } => {
                 let proof = self.wires_proof(cluster);
                 if let Some(blocked) = blocked {
@@ -130,7 +140,7 @@ impl Attack {
             blocked.as_ref().map_or_else(Vec::new, |blocked| blocked.traffic(cluster))
         };
         match &self.means {
-            Means::Kill { .. } | Means::Pause => 0,
+            Means::Kill { .. } | Means::Pause | Means::Disk(_) => 0,
             Means::Partition { blocked, .. } => {
                 traffic(blocked).iter().map(|link: &Traffic| link.bytes_dropped).sum()
             }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::disk_kind::DiskFault;
+
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -23,6 +25,8 @@ pub enum Kind {
     OneWay,
     /// Clients do not get through to one node.
     BlockClient,
+    /// Something is wrong with data directories.
+    Disk(DiskFault),
 }
 
 /// What a kind of fault works on. One fault per lane at a time; the lanes overlap.
@@ -32,11 +36,13 @@ pub enum Lane {
     Process,
     /// Connections.
     Network,
+    /// Data directories.
+    Disk,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Kill,
         Kind::Pause,
         Kind::IsolateOne,
@@ -46,6 +52,17 @@ impl Kind {
         Kind::Ring,
         Kind::OneWay,
         Kind::BlockClient,
+        Kind::Disk(DiskFault::PowerLoss),
+        Kind::Disk(DiskFault::PowerLossAll),
+        Kind::Disk(DiskFault::TornWrite),
+        Kind::Disk(DiskFault::LostPages),
+        Kind::Disk(DiskFault::BitFlip),
+        Kind::Disk(DiskFault::IoError),
+        Kind::Disk(DiskFault::DiskFull),
+        Kind::Disk(DiskFault::SlowDisk),
+        Kind::Disk(DiskFault::StuckDisk),
+        Kind::Disk(DiskFault::Truncate),
+        Kind::Disk(DiskFault::Wipe),
     ];
 
     /// Its name: `f` of its events in a history.
@@ -60,6 +77,7 @@ impl Kind {
             Kind::Ring => "ring",
             Kind::OneWay => "one-way",
             Kind::BlockClient => "block-client",
+            Kind::Disk(fault) => fault.name(),
         }
     }
 
@@ -75,6 +93,7 @@ impl Kind {
             Kind::Ring => "each node sees a majority, no two nodes the same one",
             Kind::OneWay => "one node hears nobody, or is heard by nobody",
             Kind::BlockClient => "clients of one node are refused, or hang",
+            Kind::Disk(fault) => fault.describe(),
         }
     }
 
@@ -89,6 +108,7 @@ impl Kind {
             | Kind::Ring
             | Kind::OneWay
             | Kind::BlockClient => Lane::Network,
+            Kind::Disk(_) => Lane::Disk,
         }
     }
 
@@ -98,21 +118,27 @@ impl Kind {
             Kind::Kill | Kind::Pause | Kind::BlockClient => 1,
             Kind::IsolateOne | Kind::IsolateLeader | Kind::Halves | Kind::OneWay => 2,
             Kind::Bridge | Kind::Ring => 3,
+            Kind::Disk(fault) => fault.nodes_min(),
         }
     }
 
-    /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else), `all`
-    /// or `none`.
+    /// Whether it costs a node something that it had made durable.
+    pub fn is_damage(self) -> bool {
+        matches!(self, Kind::Disk(fault) if fault.is_damage())
+    }
+
+    /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else), `disk`,
+    /// `all` or `none`.
     pub fn select(word: &str) -> Result<Vec<Kind>, UnknownKind> {
         if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == word) {
             return Ok(vec![kind]);
         }
+        let of = |lane| Kind::ALL.into_iter().filter(|kind| kind.lane() == lane).collect();
         match word {
             "all" => Ok(Kind::ALL.to_vec()),
             "none" => Ok(Vec::new()),
-            "partition" => {
-                Ok(Kind::ALL.into_iter().filter(|kind| kind.lane() == Lane::Network).collect())
-            }
+            "partition" => Ok(of(Lane::Network)),
+            "disk" => Ok(of(Lane::Disk)),
             _ => Err(UnknownKind { word: word.to_owned() }),
         }
     }
@@ -127,7 +153,7 @@ impl fmt::Display for Kind {
 /// No kind of fault has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no fault is called {word:?}; there are {}, partition (all but kill and pause), all, none",
+    "no fault is called {word:?}; there are {}, partition (all of the network), disk (all of the disk), all, none",
     names()
 )]
 pub struct UnknownKind {
@@ -147,7 +173,10 @@ mod tests {
     fn word_selects_kinds() {
         assert_eq!(Kind::select("kill"), Ok(vec![Kind::Kill]));
         assert_eq!(Kind::select("none"), Ok(Vec::new()));
-        assert_eq!(Kind::select("all").unwrap().len(), 9);
+        assert_eq!(Kind::select("all").unwrap().len(), Kind::ALL.len());
+        let disk = Kind::select("disk").unwrap();
+        assert_eq!(disk.len(), 11);
+        assert!(disk.iter().all(|kind| kind.lane() == Lane::Disk));
         let partitions = Kind::select("partition").unwrap();
         assert_eq!(partitions.len(), 7);
         assert!(!partitions.contains(&Kind::Kill) && !partitions.contains(&Kind::Pause));

@@ -5,7 +5,7 @@
 //! not bite is held a little longer. Either is tried again as long as there is time, so that a run's coverage is no
 //! matter of luck.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,14 +14,18 @@ use history_checker::history::Fault;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+pub use self::disk_kind::DiskFault;
 pub use self::kind::{Kind, Lane, UnknownKind};
 
 use self::attack::{Attack, Scope};
 use self::schedule::{Planned, Schedule};
-use crate::cluster::{Cluster, Error, Event, Recorder};
+use crate::cluster::{Cluster, Error, Event, NodeId, Recorder};
 
 mod attack;
 mod client_block;
+mod disk;
+mod disk_kind;
+mod disk_peers;
 mod kill;
 mod kind;
 mod partition;
@@ -48,6 +52,8 @@ pub struct Nemesis {
     recorder: Arc<dyn Recorder>,
     /// Faults that have begun and not ended: what [`Nemesis::heal_all`] must undo if [`Nemesis::run`] was cancelled.
     active: Mutex<BTreeMap<u64, Active>>,
+    /// Nodes whose disks were damaged.
+    damaged: Mutex<BTreeSet<NodeId>>,
     next: AtomicU64,
 }
 
@@ -61,7 +67,13 @@ struct Active {
 impl Nemesis {
     /// Does nothing yet.
     pub fn new(cluster: Arc<Cluster>, recorder: Arc<dyn Recorder>) -> Nemesis {
-        Nemesis { cluster, recorder, active: Mutex::new(BTreeMap::new()), next: AtomicU64::new(1) }
+        Nemesis {
+            cluster,
+            recorder,
+            active: Mutex::default(),
+            damaged: Mutex::default(),
+            next: AtomicU64::new(1),
+        }
     }
 
     /// Inflicts the faults of a schedule; its times count from now. Returns when all have ended, or soon after `stop`
@@ -74,7 +86,8 @@ impl Nemesis {
         let origin = Instant::now();
         tokio::join!(
             self.run_lane(&schedule.process, schedule, origin, stop.clone()),
-            self.run_lane(&schedule.network, schedule, origin, stop),
+            self.run_lane(&schedule.network, schedule, origin, stop.clone()),
+            self.run_lane(&schedule.disk, schedule, origin, stop),
         );
     }
 
@@ -131,6 +144,16 @@ impl Nemesis {
             () = stopped(stop) => return false,
         };
         let fault = self.number();
+        if planned.kind.is_damage() {
+            let recovered = tokio::select! {
+                recovered = self.recovered() => recovered,
+                () = stopped(stop) => return false,
+            };
+            if let Err(why) = recovered {
+                self.record_skipped(planned.kind, fault, &why);
+                return false;
+            }
+        }
         let scope = Scope { view: &self.cluster.view().borrow().clone(), leader, out_max };
         let attack = match Attack::choose(planned, &scope) {
             Ok(attack) => attack,
@@ -145,6 +168,14 @@ impl Nemesis {
             self.await_bite(fault, end + planned.duration, stop).await;
         }
         self.end(fault).await > 0
+    }
+
+    /// Whether the cluster can bear that a disk is damaged.
+    async fn recovered(&self) -> Result<(), String> {
+        let damaged = self.damaged().clone();
+        disk_peers::await_recovery(&self.cluster, &damaged).await?;
+        self.damaged().clear();
+        Ok(())
     }
 
     async fn leader(&self) -> Option<u64> {
@@ -163,6 +194,9 @@ impl Nemesis {
             ..Fault::default()
         };
         self.record(kind, start);
+        if kind.is_damage() {
+            self.damaged().extend(&attack.nodes);
+        }
         // Before anything is done, so that it is undone even if this is cancelled on the way.
         self.active().insert(fault, Active { kind, attack: attack.clone() });
         if let Err(error) = attack.install(&self.cluster).await {
@@ -214,6 +248,10 @@ impl Nemesis {
 
     fn active(&self) -> MutexGuard<'_, BTreeMap<u64, Active>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn record_skipped(&self, kind: Kind, fault: u64, why: &str) {

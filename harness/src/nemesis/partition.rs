@@ -46,7 +46,9 @@ pub(super) fn shape(kind: Kind, scene: &Scene<'_>, rng: &mut StdRng) -> Result<C
         Kind::Bridge => bridge(scene, rng),
         Kind::Ring => ring(scene, rng),
         Kind::OneWay => one_way(scene, rng),
-        Kind::Kill | Kind::Pause | Kind::BlockClient => Err(format!("{kind} is no partition")),
+        Kind::Kill | Kind::Pause | Kind::BlockClient | Kind::Disk(_) => {
+            Err(format!("{kind} is no partition"))
+        }
     }
 }
 

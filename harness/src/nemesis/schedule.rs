@@ -1,6 +1,7 @@
 //! Which fault when: a pure function of the seed.
 //!
-//! Two lanes overlap, one of process faults and one of network faults; within a lane there is one fault at a time.
+//! Lanes overlap, one of process faults, one of network faults, one of disk faults; within a lane there is one fault at
+//! a time.
 //! Kinds come in shuffled rounds, so that each is met equally often, whatever the seed:
 //!
 //! ```text
@@ -53,6 +54,8 @@ pub struct Schedule {
     pub process: Vec<Planned>,
     /// Network faults in order of time; they do not overlap.
     pub network: Vec<Planned>,
+    /// Disk faults in order of time; they do not overlap.
+    pub disk: Vec<Planned>,
     /// Kinds that make no sense with so few nodes.
     pub left_out: Vec<Kind>,
     /// When the last fault must have ended.
@@ -99,6 +102,9 @@ const PROCESS: Pace = Pace { on: 1000..=1500, off: 500..=900 };
 /// Long enough for a deposed leader to notice; short enough for three rounds of seven kinds in half a minute.
 const NETWORK: Pace = Pace { on: 600..=800, off: 300..=450 };
 
+/// A node that lost power is back within a second; one whose disk is stuck must be noticed by the others.
+const DISK: Pace = Pace { on: 500..=900, off: 400..=600 };
+
 /// Faults are never made shorter than this share of their pace, percent; election timeouts must fit in.
 const SQUEEZE_MIN: u64 = 50;
 
@@ -121,6 +127,8 @@ pub fn plan(options: &Options) -> Schedule {
     Schedule {
         process: lane(Lane::Process, &PROCESS, 0),
         network: lane(Lane::Network, &NETWORK, 1),
+        // Far from the other lanes' streams of all seeds near this one.
+        disk: lane(Lane::Disk, &DISK, 1 << 40),
         left_out,
         end: options.time_limit,
         out_max: options.out_max,
@@ -178,6 +186,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::nemesis::DiskFault;
 
     fn plan_all(seed: u64, nodes: u64, seconds: u64) -> Schedule {
         plan(&Options::new(Kind::ALL.to_vec(), seed, nodes, Duration::from_secs(seconds)))
@@ -185,41 +194,48 @@ mod tests {
 
     fn count_kinds(schedule: &Schedule) -> BTreeMap<Kind, u64> {
         let mut counts = BTreeMap::new();
-        for planned in schedule.process.iter().chain(&schedule.network) {
+        for planned in schedule.process.iter().chain(&schedule.network).chain(&schedule.disk) {
             *counts.entry(planned.kind).or_default() += 1;
         }
         counts
     }
 
-    /// Each kind is planned so often, whatever the seed, and there is room to repeat some.
-    fn check_coverage(seconds: u64, times: u64) {
+    /// Each kind of these lanes is planned so often, whatever the seed, and there is room to repeat some.
+    fn check_coverage(lanes: &[Lane], seconds: u64, times: u64) {
         for seed in 0..1000 {
             let counts = count_kinds(&plan_all(seed, 5, seconds));
-            assert_eq!(counts.len(), Kind::ALL.len(), "seed {seed}: {counts:?}");
-            assert!(counts.values().all(|count| *count >= times), "seed {seed}: {counts:?}");
+            for kind in Kind::ALL.into_iter().filter(|kind| lanes.contains(&kind.lane())) {
+                let count = counts.get(&kind).copied().unwrap_or(0);
+                assert!(count >= times, "seed {seed}: {kind} {count} times");
+            }
         }
     }
 
+    const PROCESS_AND_NETWORK: [Lane; 2] = [Lane::Process, Lane::Network];
+
     #[test]
     fn half_a_minute_has_each_kind_three_times() {
-        check_coverage(30, 3);
+        check_coverage(&PROCESS_AND_NETWORK, 30, 3);
+        // There are more kinds of disk fault.
+        check_coverage(&[Lane::Disk], 30, 2);
     }
 
     #[test]
     fn twenty_seconds_have_each_kind_twice() {
-        check_coverage(20, 2);
+        check_coverage(&PROCESS_AND_NETWORK, 20, 2);
+        check_coverage(&[Lane::Disk], 20, 1);
     }
 
     #[test]
     fn six_seconds_have_each_kind_once() {
-        check_coverage(6, 1);
+        check_coverage(&PROCESS_AND_NETWORK, 6, 1);
     }
 
     #[test]
     fn faults_of_a_lane_do_not_overlap_and_end_in_time() {
         for seed in 0..1000 {
             let schedule = plan_all(seed, 5, 1 + seed % 60);
-            for lane in [&schedule.process, &schedule.network] {
+            for lane in [&schedule.process, &schedule.network, &schedule.disk] {
                 for pair in lane.windows(2) {
                     assert!(pair[0].start + pair[0].duration < pair[1].start, "seed {seed}");
                 }
@@ -234,7 +250,8 @@ mod tests {
     fn first_fault_comes_after_clean_traffic() {
         for seed in 0..1000 {
             let schedule = plan_all(seed, 5, 30);
-            let first = schedule.process[0].start.min(schedule.network[0].start);
+            let lanes = [&schedule.process, &schedule.network, &schedule.disk];
+            let first = lanes.map(|lane| lane[0].start).into_iter().min().unwrap();
             assert!((1000..=1500).contains(&ms(first)), "seed {seed}: {first:?}");
         }
     }
@@ -284,10 +301,14 @@ mod tests {
             Kind::Bridge,
             Kind::Ring,
             Kind::OneWay,
+            Kind::Disk(DiskFault::BitFlip),
+            Kind::Disk(DiskFault::Truncate),
+            Kind::Disk(DiskFault::Wipe),
         ];
         assert_eq!(schedule.left_out, left_out);
         let planned: Vec<Kind> = count_kinds(&schedule).into_keys().collect();
-        assert_eq!(planned, [Kind::Kill, Kind::Pause, Kind::BlockClient]);
+        assert!(planned.starts_with(&[Kind::Kill, Kind::Pause, Kind::BlockClient]));
+        assert_eq!(planned.len() + left_out.len(), Kind::ALL.len());
         assert_eq!(plan_all(1, 3, 30).left_out, []);
     }
 
@@ -295,5 +316,6 @@ mod tests {
     fn no_kinds_give_an_empty_plan() {
         let schedule = plan(&Options::new(Vec::new(), 1, 5, Duration::from_secs(30)));
         assert_eq!((schedule.process, schedule.network), (Vec::new(), Vec::new()));
+        assert_eq!(schedule.disk, Vec::new());
     }
 }

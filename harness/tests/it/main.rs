@@ -6,6 +6,7 @@ mod claims;
 mod cli;
 mod client;
 mod cluster;
+mod disk;
 mod elections;
 mod faults;
 mod nemesis;

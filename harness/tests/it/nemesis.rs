@@ -13,7 +13,7 @@ use std::time::Duration;
 use harness::cluster::wait::wait_for;
 use harness::cluster::{Cluster, Event, Options, Status, View};
 use harness::nemesis::schedule::{self, plan};
-use harness::nemesis::{Kind, Nemesis};
+use harness::nemesis::{Kind, Lane, Nemesis};
 use raftctl::{Client, Consistency, Endpoint};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -29,6 +29,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Room for one round of all kinds, and to try again what did not bite at once.
 const TIME_LIMIT: Duration = Duration::from_secs(12);
+
+/// There are more kinds of disk fault, and damage is made up for before the next.
+const DISK_TIME_LIMIT: Duration = Duration::from_secs(40);
 
 /// A client that asks one node how it is, again and again, and comes back when it is thrown out.
 async fn ask_for_ever(address: SocketAddr) {
@@ -57,9 +60,8 @@ fn works(view: &View) -> Result<(), String> {
     if up == view.nodes.len() && view.leader().is_some() { Ok(()) } else { Err(view.to_string()) }
 }
 
-fn faults_that_bit(events: &[Event]) -> BTreeMap<&'static str, u64> {
-    let mut bit: BTreeMap<&'static str, u64> =
-        Kind::ALL.iter().map(|kind| (kind.name(), 0)).collect();
+fn faults_that_bit(kinds: &[Kind], events: &[Event]) -> BTreeMap<&'static str, u64> {
+    let mut bit: BTreeMap<&'static str, u64> = kinds.iter().map(|kind| (kind.name(), 0)).collect();
     for event in events {
         if let Event::Fault { f, fault } = event {
             *bit.get_mut(f).unwrap() += u64::from(fault.proof > 0);
@@ -68,8 +70,29 @@ fn faults_that_bit(events: &[Event]) -> BTreeMap<&'static str, u64> {
     bit
 }
 
+/// Writes for ever, to whoever takes it.
+async fn write_for_ever(client: Client) {
+    let mut ticks = interval(Duration::from_millis(2));
+    loop {
+        ticks.tick().await;
+        // Amid faults, many are not done.
+        client.put("busy", "so that there is something to sync").await.ok();
+    }
+}
+
 #[test]
 fn every_kind_of_fault_bites_and_the_cluster_works_again() {
+    let of = |lanes: &[Lane]| {
+        Kind::ALL.into_iter().filter(|kind| lanes.contains(&kind.lane())).collect::<Vec<_>>()
+    };
+    check_bites(&of(&[Lane::Process, Lane::Network]), TIME_LIMIT, false);
+    match harness::disk::check(env!("CARGO_BIN_EXE_harness").as_ref()) {
+        Ok(()) => check_bites(&of(&[Lane::Disk]), DISK_TIME_LIMIT, true),
+        Err(why) => eprintln!("skipped: {why}"),
+    }
+}
+
+fn check_bites(kinds: &[Kind], limit: Duration, disks: bool) {
     let _alone = one_cluster_at_a_time();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -78,6 +101,7 @@ fn every_kind_of_fault_bites_and_the_cluster_works_again() {
         let recorder = Arc::new(recorder);
         let options = Options {
             supervisor: Some(env!("CARGO_BIN_EXE_harness").into()),
+            disks,
             ..Options::new(raftd(), 5, dir.path())
         };
         let cluster = Arc::new(Cluster::start(&options, recorder.clone()).await.unwrap());
@@ -85,10 +109,13 @@ fn every_kind_of_fault_bites_and_the_cluster_works_again() {
         for (_, address) in cluster.client_endpoints() {
             clients.spawn(ask_for_ever(address));
         }
+        if disks {
+            clients.spawn(write_for_ever(client(&cluster)));
+        }
         cluster.wait_until("a leader", DEADLINE, works).await.unwrap();
 
         let nemesis = Nemesis::new(Arc::clone(&cluster), recorder);
-        let schedule = plan(&schedule::Options::new(Kind::ALL.to_vec(), 1, 5, TIME_LIMIT));
+        let schedule = plan(&schedule::Options::new(kinds.to_vec(), 1, 5, limit));
         let (_keep, stop) = watch::channel(false);
         nemesis.run(&schedule, stop).await;
         nemesis.heal_all().await.unwrap();
@@ -98,7 +125,7 @@ fn every_kind_of_fault_bites_and_the_cluster_works_again() {
         assert!(exits.len() == 5 && exits.values().all(|exit| exit.expected), "{exits:?}");
         assert!(cluster.is_clean());
         let events = drain(&mut events);
-        let bit = faults_that_bit(&events);
+        let bit = faults_that_bit(kinds, &events);
         assert!(bit.values().all(|times| *times > 0), "{bit:?} of {events:#?}");
         let odd = |event: &&Event| match event {
             Event::Panic { .. } => true,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use harness::cluster::wait::wait_for;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
@@ -14,7 +15,9 @@ use predicates::str::contains;
 use raftctl::{Client, Consistency, Endpoint, Options};
 use serde_json::Value;
 
-use crate::support::{harness, one_cluster_at_a_time, processes_about, raftd, run_directory};
+use crate::support::{
+    harness, mounts_below, one_cluster_at_a_time, processes_about, raftd, run_directory,
+};
 
 /// A short and calm run: debug builds on a busy machine manage it.
 const CALM: [&str; 4] = ["--time-limit", "5s", "--rate", "300"];
@@ -260,4 +263,60 @@ fn cluster_serves_until_interrupted_and_leaves_nothing() {
     assert_eq!(cluster.wait().unwrap().code(), Some(0));
     assert_eq!(processes_about(Path::new(files)), Vec::<String>::new());
     assert!(!Path::new(files).exists());
+}
+
+/// Starts a run with disk faults and waits until clients are at work and disks fail; none where that does not work.
+fn run_with_disks(results: &Path, limit: &str) -> Option<std::process::Child> {
+    if let Err(why) = harness::disk::check(Path::new(env!("CARGO_BIN_EXE_harness"))) {
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    let mut run = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["run", "register", "--faults", "power-loss,stuck-disk"])
+        .args(["--time-limit", limit, "--results"])
+        .arg(results)
+        .arg("--raftd")
+        .arg(raftd())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut progress = BufReader::new(run.stderr.as_mut().unwrap()).lines();
+    progress
+        .find(|line| line.as_ref().unwrap().contains("ops/s"))
+        .expect("a line of progress")
+        .unwrap();
+    let mounts = mounts_below(results);
+    assert!(mounts.iter().any(|mount| mount.contains(" fuse ")), "no disk is mounted: {mounts:?}");
+    Some(run)
+}
+
+#[test]
+fn disks_leave_no_mounts_however_a_run_ends() {
+    let _alone = one_cluster_at_a_time();
+    let pid = |run: &std::process::Child| Pid::from_raw(run.id().try_into().unwrap());
+    for (limit, signal, code) in [
+        ("8s", None, None),
+        ("10m", Some(Signal::SIGINT), Some(2)),
+        ("10m", Some(Signal::SIGKILL), None),
+    ] {
+        let results = tempfile::tempdir().unwrap();
+        let Some(run) = run_with_disks(results.path(), limit) else { return };
+        if let Some(signal) = signal {
+            kill(pid(&run), signal).unwrap();
+        }
+        let output = run.wait_with_output().unwrap();
+        if let Some(code) = code {
+            assert_eq!(output.status.code(), Some(code), "{output:?}");
+        }
+        // The kernel takes a moment to end what a harness that was killed leaves behind.
+        let left = || [mounts_below(results.path()), processes_about(results.path())].concat();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let gone =
+            runtime.block_on(wait_for("nothing to be left", Duration::from_secs(10), async || {
+                let left = left();
+                if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+            }));
+        gone.unwrap_or_else(|left| panic!("after {signal:?}: {left}"));
+    }
 }

@@ -47,3 +47,15 @@ pub(crate) fn run_directory(results: &Path, workload: &str) -> PathBuf {
     assert_eq!(directories.len(), 1, "{directories:?}");
     directories[0].clone()
 }
+
+/// Mounts at or below `path`, in whatever mount namespace any process has.
+pub(crate) fn mounts_below(path: &Path) -> Vec<String> {
+    let path = path.to_str().expect("a readable path");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        // A process that ends while it is looked at has no mounts any more.
+        let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+        found.extend(mounts.lines().filter(|line| line.contains(path)).map(str::to_owned));
+    }
+    found
+}

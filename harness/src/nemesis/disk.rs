@@ -1,0 +1,256 @@
+//! Faults of disks. Proof: what was lost of what nobody had synced, what was damaged, errors returned, time that syncs
+//! took longer.
+//!
+//! Power may fail on any number of nodes: a correct node loses nothing that it promised. Damage is another matter: it
+//! hits one node at a time, and the next one only when all have recovered (see [`super::disk_peers`]).
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use super::attack::Scope;
+use super::disk_kind::DiskFault;
+use super::partition::front;
+use super::schedule::{Aim, Planned};
+use super::words;
+use crate::cluster::wait::wait_for;
+use crate::cluster::{Cluster, Error, NodeId};
+use crate::disk::{Blow, Harm, Operation, Survival, Trouble};
+
+/// How long the power waits until somebody has something to lose.
+const STAKE_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How much longer a slow disk takes for an fsync, milliseconds.
+const SLOWER_MS: [u64; 2] = [20, 200];
+
+/// A fault of disks against chosen nodes.
+#[derive(Clone, Debug)]
+pub(super) struct Assault {
+    fault: DiskFault,
+    nodes: Vec<NodeId>,
+    means: Means,
+    /// What came of it, as far as it is known before the end.
+    proof: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Means {
+    /// The nodes are killed, and this is done to their disks.
+    Strike { blow: Blow, seed: u64 },
+    /// Operations go wrong. `restart`: the nodes are killed and started again, as they read at their start only.
+    Trouble { trouble: Trouble, restart: bool },
+}
+
+impl Assault {
+    /// Chooses targets and means; says in words what it will be, or why it cannot be.
+    pub(super) fn choose(
+        fault: DiskFault,
+        planned: &Planned,
+        scope: &Scope<'_>,
+        up: &[NodeId],
+        rng: &mut StdRng,
+    ) -> Result<(Assault, String), String> {
+        let (means, text) = means(fault, rng);
+        let nodes = targets(fault, planned, scope, up, rng)?;
+        let text = format!("{text} {}", words::list(&nodes, scope.leader));
+        Ok((Assault { fault, nodes, means, proof: 0 }, text))
+    }
+
+    /// The nodes it is about.
+    pub(super) fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    /// What its proof counts.
+    pub(super) fn unit(&self) -> &'static str {
+        self.fault.unit()
+    }
+
+    /// Does it.
+    pub(super) async fn install(&mut self, cluster: &Cluster) -> Result<(), Error> {
+        match self.means {
+            Means::Strike { blow, seed } => self.strike(cluster, blow, seed).await,
+            Means::Trouble { trouble, restart } => self.trouble(cluster, trouble, restart).await,
+        }
+    }
+
+    /// Whether it has had an effect already, or never will.
+    pub(super) fn bites(&self, cluster: &Cluster) -> bool {
+        matches!(self.means, Means::Strike { .. }) || self.effect(cluster) > 0
+    }
+
+    /// Undoes it; returns the proof of its effect.
+    pub(super) async fn remove(&self, cluster: &Cluster) -> (u64, Result<(), Error>) {
+        let effect = self.effect(cluster);
+        for disk in self.nodes.iter().filter_map(|node| cluster.disk(*node)) {
+            disk.relieve();
+            disk.thaw();
+        }
+        (self.proof + effect, cluster.start_nodes(&self.nodes).await)
+    }
+
+    async fn strike(&mut self, cluster: &Cluster, blow: Blow, seed: u64) -> Result<(), Error> {
+        if matches!(blow, Blow::LosePower(_)) {
+            self.await_stakes(cluster).await;
+        }
+        let mut outcome = Ok(());
+        for (node, seed) in self.nodes.iter().zip(seed..) {
+            match cluster.strike(*node, blow, seed).await {
+                Ok(harm) => self.proof += proof(self.fault, &harm),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        outcome
+    }
+
+    /// Nothing becomes durable on any of the nodes from one moment on: that is when the power fails. Waits until all of
+    /// them have written something that they want to be durable.
+    async fn await_stakes(&self, cluster: &Cluster) {
+        let up = cluster.view().borrow().with_status(crate::cluster::Status::Up);
+        let disks: Vec<_> = self.nodes.iter().filter_map(|node| cluster.disk(*node)).collect();
+        let writing: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|node| up.contains(node))
+            .filter_map(|node| cluster.disk(*node))
+            .collect();
+        for disk in disks {
+            disk.freeze();
+        }
+        let probe = async || {
+            let missing = writing.iter().filter(|disk| !disk.is_at_stake()).count();
+            if missing == 0 { Ok(()) } else { Err(format!("{missing} write nothing")) }
+        };
+        // Whoever has nothing to lose loses nothing.
+        if let Err(error) = wait_for("every node to write", STAKE_PATIENCE, probe).await {
+            tracing::debug!(%error, "the power fails all the same");
+        }
+    }
+
+    async fn trouble(
+        &self,
+        cluster: &Cluster,
+        trouble: Trouble,
+        restart: bool,
+    ) -> Result<(), Error> {
+        if restart {
+            for node in &self.nodes {
+                cluster.kill(*node).await?;
+            }
+        }
+        for disk in self.nodes.iter().filter_map(|node| cluster.disk(*node)) {
+            disk.trouble(trouble);
+        }
+        if restart && let Err(error) = cluster.start_nodes(&self.nodes).await {
+            tracing::debug!(%error, "a node does not start from a disk that fails, as it should be");
+        }
+        Ok(())
+    }
+
+    fn effect(&self, cluster: &Cluster) -> u64 {
+        let effects = self.nodes.iter().filter_map(|node| cluster.disk(*node));
+        effects
+            .map(|disk| disk.effect())
+            .map(|effect| match self.fault {
+                DiskFault::IoError | DiskFault::DiskFull => effect.errors,
+                DiskFault::SlowDisk | DiskFault::StuckDisk => effect.delay_ms,
+                DiskFault::PowerLoss
+                | DiskFault::PowerLossAll
+                | DiskFault::TornWrite
+                | DiskFault::LostPages
+                | DiskFault::BitFlip
+                | DiskFault::Truncate
+                | DiskFault::Wipe => 0,
+            })
+            .sum()
+    }
+}
+
+/// What a blow proves.
+fn proof(fault: DiskFault, harm: &Harm) -> u64 {
+    if fault.is_damage() {
+        return harm.damage;
+    }
+    // If nothing of it is there, it was not torn.
+    let is_whole = fault == DiskFault::TornWrite && harm.loss.kept_bytes == 0;
+    if is_whole { 0 } else { harm.loss.lost_bytes + harm.loss.lost_names }
+}
+
+fn means(fault: DiskFault, rng: &mut StdRng) -> (Means, String) {
+    let seed = rng.random();
+    let strike = |blow, text: &str| (Means::Strike { blow, seed }, text.to_owned());
+    let trouble = |trouble, text: String| (Means::Trouble { trouble, restart: false }, text);
+    match fault {
+        DiskFault::PowerLoss | DiskFault::PowerLossAll => {
+            strike(Blow::LosePower(Survival::Nothing), "power loss of")
+        }
+        DiskFault::TornWrite => {
+            strike(Blow::LosePower(Survival::Beginning), "power loss amid a write of")
+        }
+        DiskFault::LostPages => {
+            strike(Blow::LosePower(Survival::SomePages), "power loss with some pages written of")
+        }
+        DiskFault::BitFlip => strike(Blow::FlipBits, "bits turn on"),
+        DiskFault::Truncate => strike(Blow::Truncate, "a file is cut on"),
+        DiskFault::Wipe => strike(Blow::Wipe, "wipe"),
+        DiskFault::IoError => io_error(rng),
+        DiskFault::DiskFull => trouble(Trouble::Full, "disk full on".to_owned()),
+        DiskFault::SlowDisk => {
+            let [least, most] = SLOWER_MS;
+            let ms = rng.random_range(least..=most);
+            let text = format!("fsync takes {ms} ms longer on");
+            trouble(Trouble::SlowSync(Duration::from_millis(ms)), text)
+        }
+        DiskFault::StuckDisk => trouble(Trouble::StuckSync, "fsync does not return on".to_owned()),
+    }
+}
+
+fn io_error(rng: &mut StdRng) -> (Means, String) {
+    let operations =
+        [(Operation::Read, "read"), (Operation::Write, "write"), (Operation::Sync, "fsync")];
+    let (operation, name) = *operations.choose(rng).unwrap_or(&operations[0]);
+    let once = rng.random();
+    let often = if once { "once" } else { "always" };
+    let restart = operation == Operation::Read;
+    let means = Means::Trouble { trouble: Trouble::Fail { operation, once }, restart };
+    (means, format!("{name} fails {often} on"))
+}
+
+fn targets(
+    fault: DiskFault,
+    planned: &Planned,
+    scope: &Scope<'_>,
+    up: &[NodeId],
+    rng: &mut StdRng,
+) -> Result<Vec<NodeId>, String> {
+    let all: Vec<NodeId> = scope.view.nodes.keys().copied().collect();
+    let majority = all.len() / 2 + 1;
+    let count = match fault {
+        DiskFault::PowerLossAll => return Ok(all),
+        DiskFault::BitFlip
+        | DiskFault::Truncate
+        | DiskFault::Wipe
+        | DiskFault::IoError
+        | DiskFault::StuckDisk => 1,
+        DiskFault::PowerLoss
+        | DiskFault::TornWrite
+        | DiskFault::LostPages
+        | DiskFault::DiskFull
+        | DiskFault::SlowDisk => {
+            if rng.random() {
+                majority
+            } else {
+                1
+            }
+        }
+    };
+    let first = scope.leader.filter(|_| planned.aim == Aim::Leader);
+    let mut nodes = front(up, first, count, rng);
+    if nodes.is_empty() {
+        return Err(format!("no node runs: {}", scope.view));
+    }
+    nodes.sort_unstable();
+    Ok(nodes)
+}
