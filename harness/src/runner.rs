@@ -205,8 +205,7 @@ impl Bench<'_> {
     async fn break_things(&self) {
         let Plan { scenario, time_limit, .. } = self.plan;
         let schedule = self.schedule(scenario.faults.clone(), 0, *time_limit);
-        let first =
-            schedule.process.iter().chain(&schedule.network).map(|planned| planned.start).min();
+        let first = schedule.all().map(|planned| planned.start).min();
         let first_begins = async {
             if let Some(first) = first {
                 sleep(first).await;

@@ -22,11 +22,14 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("register.toml", include_str!("../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../workloads/append.toml")),
     ("counter.toml", include_str!("../../workloads/counter.toml")),
+    ("asymmetric.toml", include_str!("../../workloads/asymmetric.toml")),
+    ("partial-mesh.toml", include_str!("../../workloads/partial-mesh.toml")),
+    ("bad-network.toml", include_str!("../../workloads/bad-network.toml")),
     ("stale-canary.toml", include_str!("../../workloads/stale-canary.toml")),
 ];
 

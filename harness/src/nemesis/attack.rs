@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use super::kind::Kind;
+use super::link_fault::{self, Infliction};
 use super::partition::{self, Cut, Scene, front};
 use super::schedule::{Aim, Planned};
 use super::wires::{Blocked, Wire};
@@ -35,7 +36,8 @@ enum Means {
     Kill { killed: u64 },
     Pause,
     Partition { wires: Vec<Wire>, blocked: Option<Blocked> },
-    BlockClient { wire: Wire, mode: Mode, blocked: Option<Blocked> },
+    Block { wires: Vec<Wire>, mode: Mode, blocked: Option<Blocked> },
+    Link(Infliction),
 }
 
 impl Attack {
@@ -58,16 +60,36 @@ impl Attack {
                 let leader = scope.leader.filter(|_| planned.aim == Aim::Leader);
                 let node = leader.or_else(|| up.choose(rng).copied()).ok_or("no node runs")?;
                 let (mode, text) = client_block::choose(node, scope.leader, rng);
-                let wire = Wire::Client(node);
-                let means = Means::BlockClient { wire, mode, blocked: None };
+                let wires = vec![Wire::Client(node)];
+                let means = Means::Block { wires, mode, blocked: None };
                 Ok(Attack { nodes: vec![node], text, means })
+            }
+            Kind::BlockPeer => {
+                let leader = scope.leader.filter(|_| planned.aim == Aim::Leader);
+                let node = leader.or_else(|| up.choose(rng).copied()).ok_or("no node runs")?;
+                let peers = scope.view.nodes.keys().copied().filter(|peer| *peer != node);
+                let wires = peers.map(|peer| Wire::Peer(peer, node)).collect();
+                let text = format!("the peer port of {} is blocked", words::named(node, scope.leader));
+                let means = Means::Block { wires, mode: Mode::Refuse, blocked: None };
+                Ok(Attack { nodes: vec![node], text, means })
+            }
+            Kind::Link(fault) => {
+                let all: Vec<NodeId> = scope.view.nodes.keys().copied().collect();
+                let scene = Scene { all: &all, up: &up, leader: scope.leader, aim: planned.aim };
+                let (infliction, nodes, text) = link_fault::choose(fault, &scene, rng)?;
+                Ok(Attack { nodes, text, means: Means::Link(infliction) })
             }
             Kind::IsolateOne
             | Kind::IsolateLeader
             | Kind::Halves
             | Kind::Bridge
             | Kind::Ring
-            | Kind::OneWay => {
+            | Kind::OneWay
+            | Kind::PartialMesh
+            | Kind::Thirds
+            | Kind::OneWayLink
+            | Kind::LoseLink
+            | Kind::KeepOne => {
                 let all: Vec<NodeId> = scope.view.nodes.keys().copied().collect();
                 let scene = Scene { all: &all, up: &up, leader: scope.leader, aim: planned.aim };
                 let Cut { links, nodes, text } = partition::shape(planned.kind, &scene, rng)?;
@@ -83,7 +105,8 @@ impl Attack {
             Means::Kill { .. } => kill::UNIT,
             Means::Pause => pause::UNIT,
             Means::Partition { .. } => "bytes dropped",
-            Means::BlockClient { .. } => client_block::UNIT,
+            Means::Block { .. } => client_block::UNIT,
+            Means::Link(infliction) => infliction.unit(),
         }
     }
 
@@ -95,9 +118,10 @@ impl Attack {
             Means::Partition { wires, blocked } => {
                 *blocked = Some(Blocked::install(cluster, wires, Mode::Cut));
             }
-            Means::BlockClient { wire, mode, blocked } => {
-                *blocked = Some(Blocked::install(cluster, &[*wire], *mode));
+            Means::Block { wires, mode, blocked } => {
+                *blocked = Some(Blocked::install(cluster, wires, *mode));
             }
+            Means::Link(infliction) => infliction.install(cluster),
         }
         Ok(())
     }
@@ -106,7 +130,8 @@ impl Attack {
     pub(super) fn bites(&self, cluster: &Cluster) -> bool {
         match &self.means {
             Means::Kill { .. } | Means::Pause => true,
-            Means::Partition { .. } | Means::BlockClient { .. } => self.wires_proof(cluster) > 0,
+            Means::Partition { .. } | Means::Block { .. } => self.wires_proof(cluster) > 0,
+            Means::Link(infliction) => infliction.bites(cluster) > 0,
         }
     }
 
@@ -115,13 +140,14 @@ impl Attack {
         match &self.means {
             Means::Kill { killed } => (*killed, kill::remove(cluster, &self.nodes).await),
             Means::Pause => pause::remove(cluster, &self.nodes).await,
-            Means::Partition { blocked, .. } | Means::BlockClient { blocked, .. } => {
+            Means::Partition { blocked, .. } | Means::Block { blocked, .. } => {
                 let proof = self.wires_proof(cluster);
                 if let Some(blocked) = blocked {
                     blocked.remove(cluster);
                 }
                 (proof, Ok(()))
             }
+            Means::Link(infliction) => (infliction.remove(cluster), Ok(())),
         }
     }
 
@@ -130,11 +156,11 @@ impl Attack {
             blocked.as_ref().map_or_else(Vec::new, |blocked| blocked.traffic(cluster))
         };
         match &self.means {
-            Means::Kill { .. } | Means::Pause => 0,
+            Means::Kill { .. } | Means::Pause | Means::Link(_) => 0,
             Means::Partition { blocked, .. } => {
                 traffic(blocked).iter().map(|link: &Traffic| link.bytes_dropped).sum()
             }
-            Means::BlockClient { blocked, .. } => client_block::proof(&traffic(blocked)),
+            Means::Block { blocked, .. } => client_block::proof(&traffic(blocked)),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::link_fault::LinkFault;
+
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -21,8 +23,22 @@ pub enum Kind {
     Ring,
     /// One node hears nobody, or is heard by nobody.
     OneWay,
+    /// Some pairs of nodes do not see each other.
+    PartialMesh,
+    /// Three parts, none of which is a majority if there are more than two nodes.
+    Thirds,
+    /// One node does not hear one other.
+    OneWayLink,
+    /// The leader and one follower do not see each other.
+    LoseLink,
+    /// The leader sees one follower only.
+    KeepOne,
+    /// Nobody gets through to one node's peer port; what it says itself gets out.
+    BlockPeer,
     /// Clients do not get through to one node.
     BlockClient,
+    /// Frames or connections suffer.
+    Link(LinkFault),
 }
 
 /// What a kind of fault works on. One fault per lane at a time; the lanes overlap.
@@ -30,13 +46,17 @@ pub enum Kind {
 pub enum Lane {
     /// Processes.
     Process,
-    /// Connections.
+    /// Connections: whether they pass.
     Network,
+    /// Connections: when what they carry arrives, and who knows that they have ended.
+    Flow,
+    /// Connections: what of what they carry arrives.
+    Frames,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 25] = [
         Kind::Kill,
         Kind::Pause,
         Kind::IsolateOne,
@@ -45,7 +65,23 @@ impl Kind {
         Kind::Bridge,
         Kind::Ring,
         Kind::OneWay,
+        Kind::PartialMesh,
+        Kind::Thirds,
+        Kind::OneWayLink,
+        Kind::LoseLink,
+        Kind::KeepOne,
+        Kind::BlockPeer,
         Kind::BlockClient,
+        Kind::Link(LinkFault::Delay),
+        Kind::Link(LinkFault::Rate),
+        Kind::Link(LinkFault::Hold),
+        Kind::Link(LinkFault::HalfOpen),
+        Kind::Link(LinkFault::SlowClose),
+        Kind::Link(LinkFault::Drop),
+        Kind::Link(LinkFault::Duplicate),
+        Kind::Link(LinkFault::Reorder),
+        Kind::Link(LinkFault::Corrupt),
+        Kind::Link(LinkFault::Reset),
     ];
 
     /// Its name: `f` of its events in a history.
@@ -59,7 +95,14 @@ impl Kind {
             Kind::Bridge => "bridge",
             Kind::Ring => "ring",
             Kind::OneWay => "one-way",
+            Kind::PartialMesh => "partial-mesh",
+            Kind::Thirds => "thirds",
+            Kind::OneWayLink => "one-way-link",
+            Kind::LoseLink => "lose-link",
+            Kind::KeepOne => "keep-one",
+            Kind::BlockPeer => "block-peer",
             Kind::BlockClient => "block-client",
+            Kind::Link(fault) => fault.name(),
         }
     }
 
@@ -74,7 +117,14 @@ impl Kind {
             Kind::Bridge => "two halves that do not see each other, and one node that sees both",
             Kind::Ring => "each node sees a majority, no two nodes the same one",
             Kind::OneWay => "one node hears nobody, or is heard by nobody",
+            Kind::PartialMesh => "some pairs of nodes do not see each other",
+            Kind::Thirds => "three parts, no majority among them",
+            Kind::OneWayLink => "one node does not hear one other: the leader, or from it",
+            Kind::LoseLink => "the leader and one follower do not see each other",
+            Kind::KeepOne => "the leader sees one follower only, and the others do not see it",
+            Kind::BlockPeer => "one node's peer port is blocked: it speaks, but hears nobody",
             Kind::BlockClient => "clients of one node are refused, or hang",
+            Kind::Link(fault) => fault.describe(),
         }
     }
 
@@ -88,7 +138,14 @@ impl Kind {
             | Kind::Bridge
             | Kind::Ring
             | Kind::OneWay
+            | Kind::PartialMesh
+            | Kind::Thirds
+            | Kind::OneWayLink
+            | Kind::LoseLink
+            | Kind::KeepOne
+            | Kind::BlockPeer
             | Kind::BlockClient => Lane::Network,
+            Kind::Link(fault) => fault.lane(),
         }
     }
 
@@ -96,13 +153,20 @@ impl Kind {
     pub fn nodes_min(self) -> u64 {
         match self {
             Kind::Kill | Kind::Pause | Kind::BlockClient => 1,
-            Kind::IsolateOne | Kind::IsolateLeader | Kind::Halves | Kind::OneWay => 2,
-            Kind::Bridge | Kind::Ring => 3,
+            Kind::IsolateOne
+            | Kind::IsolateLeader
+            | Kind::Halves
+            | Kind::OneWay
+            | Kind::OneWayLink
+            | Kind::BlockPeer => 2,
+            Kind::Bridge | Kind::Ring | Kind::PartialMesh | Kind::Thirds | Kind::LoseLink => 3,
+            Kind::KeepOne => 4,
+            Kind::Link(fault) => fault.nodes_min(),
         }
     }
 
-    /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else), `all`
-    /// or `none`.
+    /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else),
+    /// `network` (those, and all that happens to frames and connections), `all` or `none`.
     pub fn select(word: &str) -> Result<Vec<Kind>, UnknownKind> {
         if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == word) {
             return Ok(vec![kind]);
@@ -113,6 +177,13 @@ impl Kind {
             "partition" => {
                 Ok(Kind::ALL.into_iter().filter(|kind| kind.lane() == Lane::Network).collect())
             }
+            "network" => Ok(Kind::ALL
+                .into_iter()
+                .filter(|kind| match kind.lane() {
+                    Lane::Process => false,
+                    Lane::Network | Lane::Flow | Lane::Frames => true,
+                })
+                .collect()),
             _ => Err(UnknownKind { word: word.to_owned() }),
         }
     }
@@ -127,7 +198,7 @@ impl fmt::Display for Kind {
 /// No kind of fault has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no fault is called {word:?}; there are {}, partition (all but kill and pause), all, none",
+    "no fault is called {word:?}; there are {}, partition (all cuts and blocked ports), network (all of connections), all, none",
     names()
 )]
 pub struct UnknownKind {
@@ -147,10 +218,13 @@ mod tests {
     fn word_selects_kinds() {
         assert_eq!(Kind::select("kill"), Ok(vec![Kind::Kill]));
         assert_eq!(Kind::select("none"), Ok(Vec::new()));
-        assert_eq!(Kind::select("all").unwrap().len(), 9);
+        assert_eq!(Kind::select("all").unwrap().len(), Kind::ALL.len());
         let partitions = Kind::select("partition").unwrap();
-        assert_eq!(partitions.len(), 7);
+        assert_eq!(partitions.len(), 13);
         assert!(!partitions.contains(&Kind::Kill) && !partitions.contains(&Kind::Pause));
+        let network = Kind::select("network").unwrap();
+        assert_eq!(network.len(), 23);
+        assert!(network.contains(&Kind::Halves) && network.contains(&Kind::Link(LinkFault::Hold)));
         let error = Kind::select("kil").unwrap_err().to_string();
         assert!(error.contains("\"kil\"") && error.contains("kill, pause, isolate-one"), "{error}");
     }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::kind::{Kind, Lane, UnknownKind};
+pub use self::link_fault::LinkFault;
 
 use self::attack::{Attack, Scope};
 use self::schedule::{Planned, Schedule};
@@ -24,6 +25,7 @@ mod attack;
 mod client_block;
 mod kill;
 mod kind;
+mod link_fault;
 mod partition;
 mod pause;
 pub mod schedule;
@@ -74,7 +76,9 @@ impl Nemesis {
         let origin = Instant::now();
         tokio::join!(
             self.run_lane(&schedule.process, schedule, origin, stop.clone()),
-            self.run_lane(&schedule.network, schedule, origin, stop),
+            self.run_lane(&schedule.network, schedule, origin, stop.clone()),
+            self.run_lane(&schedule.flow, schedule, origin, stop.clone()),
+            self.run_lane(&schedule.frames, schedule, origin, stop),
         );
     }
 

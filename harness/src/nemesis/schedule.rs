@@ -1,11 +1,14 @@
 //! Which fault when: a pure function of the seed.
 //!
-//! Two lanes overlap, one of process faults and one of network faults; within a lane there is one fault at a time.
+//! Lanes overlap: process faults, cuts, and two of what happens on links that pass. Within a lane there is one fault at a
+//! time.
 //! Kinds come in shuffled rounds, so that each is met equally often, whatever the seed:
 //!
 //! ```text
 //! process  ──────[ kill ]────[ pause ]────[ pause ]────[ kill ]───▶
 //! network  ────[ring]──[halves]──[one-way]──[bridge]──[isolate…]──▶
+//! flow     ─────[ hold ]──[ delay ]──[ half-open ]──[ rate ]──────▶
+//! frames   ───[ reorder ]──[ drop ]──[ duplicate ]──[ reset ]─────▶
 //!          clean
 //! ```
 
@@ -53,6 +56,10 @@ pub struct Schedule {
     pub process: Vec<Planned>,
     /// Network faults in order of time; they do not overlap.
     pub network: Vec<Planned>,
+    /// Faults of when things arrive, in order of time; they do not overlap.
+    pub flow: Vec<Planned>,
+    /// Faults of what arrives, in order of time; they do not overlap.
+    pub frames: Vec<Planned>,
     /// Kinds that make no sense with so few nodes.
     pub left_out: Vec<Kind>,
     /// When the last fault must have ended.
@@ -99,8 +106,19 @@ const PROCESS: Pace = Pace { on: 1000..=1500, off: 500..=900 };
 /// Long enough for a deposed leader to notice; short enough for three rounds of seven kinds in half a minute.
 const NETWORK: Pace = Pace { on: 600..=800, off: 300..=450 };
 
+/// Long enough for a new leader while frames are late or held, so that they come into a later term.
+const LINKS: Pace = Pace { on: 700..=1100, off: 250..=400 };
+
 /// Faults are never made shorter than this share of their pace, percent; election timeouts must fit in.
 const SQUEEZE_MIN: u64 = 50;
+
+impl Schedule {
+    /// All faults, lane by lane.
+    pub fn all(&self) -> impl Iterator<Item = &Planned> {
+        let Schedule { process, network, flow, frames, .. } = self;
+        process.iter().chain(network).chain(flow).chain(frames)
+    }
+}
 
 impl Pace {
     /// An average fault and the pause after it, milliseconds.
@@ -115,12 +133,14 @@ pub fn plan(options: &Options) -> Schedule {
         options.kinds.iter().partition(|kind| kind.nodes_min() <= options.nodes);
     let lane = |lane, pace, stream| {
         let kinds: Vec<Kind> = kinds.iter().copied().filter(|kind| kind.lane() == lane).collect();
-        let mut rng = StdRng::seed_from_u64(options.seed.wrapping_mul(2).wrapping_add(stream));
+        let mut rng = StdRng::seed_from_u64(options.seed.wrapping_mul(4).wrapping_add(stream));
         plan_lane(options, &kinds, pace, &mut rng)
     };
     Schedule {
         process: lane(Lane::Process, &PROCESS, 0),
         network: lane(Lane::Network, &NETWORK, 1),
+        flow: lane(Lane::Flow, &LINKS, 2),
+        frames: lane(Lane::Frames, &LINKS, 3),
         left_out,
         end: options.time_limit,
         out_max: options.out_max,
@@ -185,7 +205,7 @@ mod tests {
 
     fn count_kinds(schedule: &Schedule) -> BTreeMap<Kind, u64> {
         let mut counts = BTreeMap::new();
-        for planned in schedule.process.iter().chain(&schedule.network) {
+        for planned in schedule.all() {
             *counts.entry(planned.kind).or_default() += 1;
         }
         counts

@@ -19,7 +19,7 @@ pub(super) struct Blocked {
 }
 
 impl Wire {
-    fn link(self, cluster: &Cluster) -> &Link {
+    pub(super) fn link(self, cluster: &Cluster) -> &Link {
         match self {
             Wire::Peer(from, to) => cluster.link(from, to),
             Wire::Client(node) => cluster.client_link(node),
