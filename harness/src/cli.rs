@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use history_checker::model::Model;
 use serde_json::Value;
 
+use crate::cluster::Network;
+use crate::cluster::netns::{HOLD_NETWORK, PROBE_NETWORK};
 use crate::cluster::process::SUPERVISE_NODE;
 use crate::elections::args::{self as elections, BenchElections};
 use crate::workload::Object;
@@ -72,6 +74,12 @@ pub enum Command {
     /// Becomes a node that dies with the harness; for the harness itself
     #[command(name = SUPERVISE_NODE, hide = true)]
     SuperviseNode(SuperviseNode),
+    /// Keeps a network namespace; for the harness itself
+    #[command(name = HOLD_NETWORK, hide = true)]
+    HoldNetwork,
+    /// Tries whether the netns backend works here; for the harness itself
+    #[command(name = PROBE_NETWORK, hide = true)]
+    ProbeNetwork,
 }
 
 /// `harness run`.
@@ -243,6 +251,9 @@ pub struct SuperviseNode {
     /// The harness's process
     #[arg(long, value_name = "PID")]
     pub parent: u32,
+    /// The process in whose network namespace to run
+    #[arg(long, value_name = "PID")]
+    pub network_of: Option<u32>,
     /// What to become
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -254,6 +265,17 @@ pub enum Backend {
     /// Userspace TCP proxies between all processes; needs no privileges
     #[default]
     Proxy,
+    /// The kernel: each node in a network namespace of its own; takes ip, nft, and root or user namespaces
+    Netns,
+}
+
+impl From<Backend> for Network {
+    fn from(backend: Backend) -> Network {
+        match backend {
+            Backend::Proxy => Network::Proxy,
+            Backend::Netns => Network::Netns,
+        }
+    }
 }
 
 /// How to print.

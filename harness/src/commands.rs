@@ -16,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{self, Command, Listable, Output};
-use crate::cluster::{self, Cluster, process};
+use crate::cluster::{self, Cluster, Network, netns, process};
 use crate::exit::Exit;
 use crate::judge::{Terms, judge};
 use crate::nemesis::Kind;
@@ -61,8 +61,13 @@ pub fn execute(command: Command) -> Exit {
             Err(error) => return usage(&error),
         },
         Command::SuperviseNode(args) => {
-            Err(process::exec_node(args.parent, &args.command)).context("cannot become a node")
+            let failed = process::exec_node(args.parent, args.network_of, &args.command);
+            Err(failed).context("cannot become a node")
         }
+        Command::HoldNetwork => {
+            netns::hold().map(|()| Exit::Valid).context("cannot keep a network namespace")
+        }
+        Command::ProbeNetwork => netns::try_out().map(|()| Exit::Valid),
     };
     outcome.unwrap_or_else(|error| {
         terminal::note(format!("error: {error:#}"));
@@ -205,22 +210,25 @@ impl From<&cli::Check> for Terms {
 /// `harness list`.
 fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
     let scenarios = Scenario::all_built_in()?;
-    let sections: [(Listable, &str, Vec<[String; 2]>); 4] = [
+    let sections: [(Listable, &str, Vec<Vec<String>>); 4] = [
         (
             Listable::Workloads,
             "Workloads (harness run NAME)",
-            scenarios.into_iter().map(|scenario| [scenario.name, scenario.hypothesis]).collect(),
+            scenarios
+                .into_iter()
+                .map(|scenario| vec![scenario.name, scenario.hypothesis])
+                .collect(),
         ),
         (
             Listable::Faults,
-            "Faults (--faults KIND,KIND…; `partition` is all but kill and pause)",
-            Kind::ALL.map(|kind| [kind.name(), kind.describe()].map(str::to_owned)).to_vec(),
+            "Faults (--faults KIND,KIND…; `partition` is all cuts and blocked ports, `network` all of connections)",
+            Kind::ALL.map(fault_row).to_vec(),
         ),
         (
             Listable::Models,
             "Models (`model` of a workload)",
             workload::MODELS
-                .map(|(model, about)| [model.name(), about].map(str::to_owned))
+                .map(|(model, about)| [model.name(), about].map(str::to_owned).to_vec())
                 .to_vec(),
         ),
         (
@@ -228,7 +236,8 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
             "Targets",
             vec![
                 ["raftd", "this project's Raft key-value daemon, any build of it (--raftd PATH)"]
-                    .map(str::to_owned),
+                    .map(str::to_owned)
+                    .to_vec(),
             ],
         ),
     ];
@@ -237,13 +246,32 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
             if what.is_none_or(|what| what == listable) {
                 section(out, what.is_none().then_some(title), rows)?;
             }
+            if what == Some(Listable::Faults) && listable == Listable::Faults {
+                writeln!(out, "\nBackends (--backend) here: proxy works; {}", netns_here())?;
+            }
         }
         Ok(())
     })?;
     Ok(Exit::Valid)
 }
 
-fn section(out: &mut impl Write, title: Option<&str>, rows: Vec<[String; 2]>) -> io::Result<()> {
+/// A kind of fault, and the backends that can do it.
+fn fault_row(kind: Kind) -> Vec<String> {
+    let backends = [(Network::Proxy, "proxy"), (Network::Netns, "netns")];
+    let possible = backends.into_iter().filter(|(network, _)| kind.is_possible_with(*network));
+    let names: Vec<&str> = possible.map(|(_, name)| name).collect();
+    vec![kind.name().to_owned(), kind.describe().to_owned(), names.join(", ")]
+}
+
+/// Whether the kernel's backend works on this machine.
+fn netns_here() -> String {
+    match netns::probe() {
+        Ok(()) => "netns works".to_owned(),
+        Err(error) => format!("netns does not: {error}"),
+    }
+}
+
+fn section(out: &mut impl Write, title: Option<&str>, rows: Vec<Vec<String>>) -> io::Result<()> {
     let mut table = terminal::table();
     table.add_rows(rows);
     match title {

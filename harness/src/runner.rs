@@ -24,7 +24,7 @@ use tokio::time::{interval, sleep};
 
 use crate::client::Access;
 use crate::cluster::wait::{TimedOut, wait_for};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Network};
 use crate::journal::{FLUSH_EVERY, Journal, Phase};
 use crate::nemesis::schedule::{self, Schedule};
 use crate::nemesis::{Kind, Nemesis};
@@ -56,6 +56,8 @@ pub struct Plan {
     pub time_limit: Duration,
     /// The daemon.
     pub raftd: PathBuf,
+    /// What carries what the nodes say.
+    pub network: Network,
     /// Whether to end at the first certain anomaly.
     pub fail_fast: bool,
     /// Circumstances, for the history's header.
@@ -103,6 +105,7 @@ async fn run_cluster(
 ) -> anyhow::Result<()> {
     let options = cluster::Options {
         supervisor: Some(env::current_exe().context("cannot find the harness's own executable")?),
+        network: plan.network,
         ..cluster::Options::new(&plan.raftd, plan.scenario.nodes, &directory.path)
     };
     let recorder: Arc<dyn cluster::Recorder> = Arc::<Journal>::clone(journal);

@@ -597,7 +597,7 @@ each_fault = 3
         assert_eq!(minima.leader_changes, 0);
         assert_eq!(
             minima.faults.into_keys().collect::<Vec<_>>(),
-            ["block-client", "kill", "pause"]
+            ["block-client", "delay", "half-open", "kill", "pause", "rate", "reset"]
         );
     }
 

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 
 use super::board::Board;
 use super::logs::Tail;
+use super::netns::join_network_of;
 use super::{Error, NodeId, Status};
 
 /// How often a log is looked at, and whether the process still lives.
@@ -44,9 +45,9 @@ const PANICS_MAX: u32 = 8;
 /// The hidden subcommand of the harness that [`exec_node`] implements.
 pub const SUPERVISE_NODE: &str = "supervise-node";
 
-/// Becomes `command`, to be killed when the process `parent` dies. For the harness's subcommand
-/// `supervise-node --parent PID -- COMMAND…`. Returns only if that fails.
-pub fn exec_node(parent: u32, command: &[OsString]) -> io::Error {
+/// Becomes `command`, to be killed when the process `parent` dies, in the network namespace of `network_of` if that is
+/// given. For the harness's subcommand `supervise-node --parent PID -- COMMAND…`. Returns only if that fails.
+pub fn exec_node(parent: u32, network_of: Option<u32>, command: &[OsString]) -> io::Error {
     let Some((program, args)) = command.split_first() else {
         return io::Error::new(io::ErrorKind::InvalidInput, "no command to become");
     };
@@ -56,6 +57,9 @@ pub fn exec_node(parent: u32, command: &[OsString]) -> io::Error {
     // It may have died before the kernel knew that it matters.
     if u32::try_from(getppid().as_raw()).ok() != Some(parent) {
         return io::Error::other(format!("process {parent}, on whose behalf this runs, is gone"));
+    }
+    if let Some(Err(error)) = network_of.map(join_network_of) {
+        return error;
     }
     std::process::Command::new(program).args(args).exec()
 }
@@ -67,6 +71,8 @@ pub(super) struct Launch {
     pub(super) args: Vec<OsString>,
     /// The harness's executable, which becomes the program.
     pub(super) supervisor: Option<PathBuf>,
+    /// The process in whose network namespace it runs; takes a supervisor.
+    pub(super) network_of: Option<u32>,
     /// Working directory, and where `stdout` and `stderr` go.
     pub(super) dir: PathBuf,
 }
@@ -213,12 +219,16 @@ impl Keeping {
     }
 
     fn command(&self) -> std::process::Command {
-        let Launch { program, args, supervisor, .. } = &self.launch;
+        let Launch { program, args, supervisor, network_of, .. } = &self.launch;
         let mut command;
         if let Some(supervisor) = supervisor {
             command = std::process::Command::new(supervisor);
             let parent = std::process::id().to_string();
-            command.args([SUPERVISE_NODE, "--parent", &parent, "--"]).arg(program);
+            command.args([SUPERVISE_NODE, "--parent", &parent]);
+            if let Some(pid) = network_of {
+                command.args(["--network-of", &pid.to_string()]);
+            }
+            command.arg("--").arg(program);
         } else {
             command = std::process::Command::new(program);
         }

@@ -69,7 +69,8 @@ impl Attack {
                 let node = leader.or_else(|| up.choose(rng).copied()).ok_or("no node runs")?;
                 let peers = scope.view.nodes.keys().copied().filter(|peer| *peer != node);
                 let wires = peers.map(|peer| Wire::Peer(peer, node)).collect();
-                let text = format!("the peer port of {} is blocked", words::named(node, scope.leader));
+                let text =
+                    format!("the peer port of {} is blocked", words::named(node, scope.leader));
                 let means = Means::Block { wires, mode: Mode::Refuse, blocked: None };
                 Ok(Attack { nodes: vec![node], text, means })
             }
@@ -104,7 +105,9 @@ impl Attack {
         match &self.means {
             Means::Kill { .. } => kill::UNIT,
             Means::Pause => pause::UNIT,
+            Means::Partition { blocked: Some(Blocked::Rules(_)), .. } => "packets dropped",
             Means::Partition { .. } => "bytes dropped",
+            Means::Block { blocked: Some(Blocked::Rules(_)), .. } => "packets blocked",
             Means::Block { .. } => client_block::UNIT,
             Means::Link(infliction) => infliction.unit(),
         }
@@ -116,22 +119,22 @@ impl Attack {
             Means::Kill { killed } => *killed = kill::install(cluster, &self.nodes).await?,
             Means::Pause => pause::install(cluster, &self.nodes).await?,
             Means::Partition { wires, blocked } => {
-                *blocked = Some(Blocked::install(cluster, wires, Mode::Cut));
+                *blocked = Some(Blocked::install(cluster, wires, Mode::Cut).await?);
             }
             Means::Block { wires, mode, blocked } => {
-                *blocked = Some(Blocked::install(cluster, wires, *mode));
+                *blocked = Some(Blocked::install(cluster, wires, *mode).await?);
             }
-            Means::Link(infliction) => infliction.install(cluster),
+            Means::Link(infliction) => infliction.install(cluster).await?,
         }
         Ok(())
     }
 
     /// Whether it has had an effect already. Those on processes have, or never will.
-    pub(super) fn bites(&self, cluster: &Cluster) -> bool {
+    pub(super) async fn bites(&self, cluster: &Cluster) -> bool {
         match &self.means {
             Means::Kill { .. } | Means::Pause => true,
-            Means::Partition { .. } | Means::Block { .. } => self.wires_proof(cluster) > 0,
-            Means::Link(infliction) => infliction.bites(cluster) > 0,
+            Means::Partition { .. } | Means::Block { .. } => self.wires_proof(cluster).await > 0,
+            Means::Link(infliction) => infliction.bites(cluster).await > 0,
         }
     }
 
@@ -141,26 +144,30 @@ impl Attack {
             Means::Kill { killed } => (*killed, kill::remove(cluster, &self.nodes).await),
             Means::Pause => pause::remove(cluster, &self.nodes).await,
             Means::Partition { blocked, .. } | Means::Block { blocked, .. } => {
-                let proof = self.wires_proof(cluster);
-                if let Some(blocked) = blocked {
-                    blocked.remove(cluster);
+                let proof = self.wires_proof(cluster).await;
+                match blocked {
+                    Some(blocked) => (proof, blocked.remove(cluster).await),
+                    None => (proof, Ok(())),
                 }
-                (proof, Ok(()))
             }
-            Means::Link(infliction) => (infliction.remove(cluster), Ok(())),
+            Means::Link(infliction) => infliction.remove(cluster).await,
         }
     }
 
-    fn wires_proof(&self, cluster: &Cluster) -> u64 {
-        let traffic = |blocked: &Option<Blocked>| {
-            blocked.as_ref().map_or_else(Vec::new, |blocked| blocked.traffic(cluster))
-        };
+    async fn wires_proof(&self, cluster: &Cluster) -> u64 {
+        let dropped = |traffic: &[Traffic]| traffic.iter().map(|link| link.bytes_dropped).sum();
         match &self.means {
-            Means::Kill { .. } | Means::Pause | Means::Link(_) => 0,
-            Means::Partition { blocked, .. } => {
-                traffic(blocked).iter().map(|link: &Traffic| link.bytes_dropped).sum()
+            Means::Partition { blocked: Some(blocked), .. } => {
+                blocked.proof(cluster, dropped).await
             }
-            Means::Block { blocked, .. } => client_block::proof(&traffic(blocked)),
+            Means::Block { blocked: Some(blocked), .. } => {
+                blocked.proof(cluster, client_block::proof).await
+            }
+            Means::Kill { .. }
+            | Means::Pause
+            | Means::Link(_)
+            | Means::Partition { blocked: None, .. }
+            | Means::Block { blocked: None, .. } => 0,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::link_fault::LinkFault;
+use crate::cluster::Network;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,6 +163,14 @@ impl Kind {
             Kind::Bridge | Kind::Ring | Kind::PartialMesh | Kind::Thirds | Kind::LoseLink => 3,
             Kind::KeepOne => 4,
             Kind::Link(fault) => fault.nodes_min(),
+        }
+    }
+
+    /// Whether a network can do it.
+    pub fn is_possible_with(self, network: Network) -> bool {
+        match (self, network) {
+            (Kind::Link(fault), Network::Netns) => fault.is_the_kernels(),
+            (_, Network::Proxy | Network::Netns) => true,
         }
     }
 

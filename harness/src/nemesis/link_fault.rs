@@ -12,8 +12,9 @@ use super::partition::Scene;
 use super::schedule::Aim;
 use super::wires::Wire;
 use super::words::named;
+use crate::cluster::netns::Fate;
 use crate::cluster::proxy::{Effect, End, Release, Span};
-use crate::cluster::{Cluster, NodeId};
+use crate::cluster::{Cluster, Error, NodeId};
 
 /// What happens to a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +63,9 @@ impl LinkFault {
             LinkFault::Rate => "so many bytes a second and no more",
             LinkFault::Hold => "messages are kept, and arrive at the end, perhaps in another term",
             LinkFault::HalfOpen => "one end of a connection goes without the other being told",
-            LinkFault::SlowClose => "one end of a connection is told late that the other has closed",
+            LinkFault::SlowClose => {
+                "one end of a connection is told late that the other has closed"
+            }
             LinkFault::Drop => "single messages are lost",
             LinkFault::Duplicate => "messages arrive twice, the second time perhaps much later",
             LinkFault::Reorder => "messages are overtaken by later ones",
@@ -91,6 +94,11 @@ impl LinkFault {
         if self.suits_clients() { 1 } else { 2 }
     }
 
+    /// Whether the kernel can do it: it sees packets, and knows nothing of messages.
+    pub(super) fn is_the_kernels(self) -> bool {
+        self == LinkFault::Drop
+    }
+
     fn suits_clients(self) -> bool {
         match self {
             LinkFault::Delay | LinkFault::Rate | LinkFault::HalfOpen | LinkFault::Reset => true,
@@ -112,16 +120,26 @@ pub(super) struct Infliction {
     seed: u64,
     /// Each link's number for it.
     installed: Vec<(Wire, u64)>,
+    /// The number of the kernel's rules.
+    imposed: Option<u64>,
 }
 
 impl Infliction {
     pub(super) fn unit(&self) -> &'static str {
-        self.effect.unit()
+        if self.imposed.is_some() { "packets dropped" } else { self.effect.unit() }
     }
 
-    /// Each link makes its own choices.
-    pub(super) fn install(&mut self, cluster: &Cluster) {
-        let Infliction { effect, wires, seed, installed } = self;
+    /// Each link makes its own choices. Of all effects, the kernel knows one ([`LinkFault::is_the_kernels`]).
+    pub(super) async fn install(&mut self, cluster: &Cluster) -> Result<(), Error> {
+        let Infliction { effect, wires, seed, installed, imposed } = self;
+        if let Some(net) = cluster.net() {
+            if let Effect::Drop { percent } = effect {
+                let fate = Fate::Lose(*percent);
+                *imposed =
+                    Some(net.impose(wires.iter().map(|wire| wire.ban(fate)).collect()).await?);
+            }
+            return Ok(());
+        }
         installed.extend(wires.iter().map(|wire| {
             let seed = seed.wrapping_add(match *wire {
                 Wire::Peer(from, to) => from << 32 | to,
@@ -129,16 +147,27 @@ impl Infliction {
             });
             (*wire, wire.link(cluster).inflict(effect.clone(), seed))
         }));
+        Ok(())
     }
 
     /// How much it has done so far.
-    pub(super) fn bites(&self, cluster: &Cluster) -> u64 {
-        self.installed.iter().map(|(wire, fault)| wire.link(cluster).bites(*fault)).sum()
+    pub(super) async fn bites(&self, cluster: &Cluster) -> u64 {
+        match (self.imposed, cluster.net()) {
+            (Some(number), Some(net)) => net.packets(number).await.unwrap_or(0),
+            _ => self.installed.iter().map(|(wire, fault)| wire.link(cluster).bites(*fault)).sum(),
+        }
     }
 
     /// Ends it; returns how much it has done.
-    pub(super) fn remove(&self, cluster: &Cluster) -> u64 {
-        self.installed.iter().map(|(wire, fault)| wire.link(cluster).lift(*fault)).sum()
+    pub(super) async fn remove(&self, cluster: &Cluster) -> (u64, Result<(), Error>) {
+        if let (Some(number), Some(net)) = (self.imposed, cluster.net()) {
+            return match net.lift(number).await {
+                Ok(packets) => (packets, Ok(())),
+                Err(error) => (0, Err(error)),
+            };
+        }
+        let lift = |(wire, fault): &(Wire, u64)| wire.link(cluster).lift(*fault);
+        (self.installed.iter().map(lift).sum(), Ok(()))
     }
 }
 
@@ -189,7 +218,8 @@ pub(super) fn choose(
             (vec![Wire::Client(node)], vec![node], format!("between clients and {}", name(node)))
         }
     };
-    let infliction = Infliction { effect, wires, seed: rng.random(), installed: Vec::new() };
+    let infliction =
+        Infliction { effect, wires, seed: rng.random(), installed: Vec::new(), imposed: None };
     Ok((infliction, nodes, format!("{what} {place}")))
 }
 
@@ -237,11 +267,8 @@ fn effect(fault: LinkFault, rng: &mut StdRng) -> (Effect, String) {
             (Effect::Hold { release }, format!("messages are held, to arrive later {how},"))
         }
         LinkFault::HalfOpen => {
-            let (left, who) = if rng.random() {
-                (End::Dialler, "speaker")
-            } else {
-                (End::Listener, "listener")
-            };
+            let (left, who) =
+                if rng.random() { (End::Dialler, "speaker") } else { (End::Listener, "listener") };
             let text = format!("connections with only the {who} left");
             (Effect::HalfOpen { left, after: first(rng) }, text)
         }
@@ -267,7 +294,9 @@ fn effect(fault: LinkFault, rng: &mut StdRng) -> (Effect, String) {
             let percent = rng.random_range(1..=5);
             (Effect::Corrupt { percent }, format!("{percent} % of messages are damaged"))
         }
-        LinkFault::Reset => (Effect::Reset { after: first(rng) }, "resets of connections".to_owned()),
+        LinkFault::Reset => {
+            (Effect::Reset { after: first(rng) }, "resets of connections".to_owned())
+        }
     }
 }
 

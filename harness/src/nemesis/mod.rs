@@ -178,8 +178,11 @@ impl Nemesis {
     /// Waits until a fault has proved that it bites, but no longer than `deadline`.
     async fn await_bite(&self, fault: u64, deadline: Instant, stop: &mut watch::Receiver<bool>) {
         loop {
-            let bites =
-                self.active().get(&fault).is_none_or(|active| active.attack.bites(&self.cluster));
+            let active = self.active().get(&fault).cloned();
+            let bites = match active {
+                Some(active) => active.attack.bites(&self.cluster).await,
+                None => true,
+            };
             let now = Instant::now();
             if bites || now >= deadline || until(now + BITE_EVERY, stop).await {
                 return;

@@ -198,6 +198,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::nemesis::LinkFault;
 
     fn plan_all(seed: u64, nodes: u64, seconds: u64) -> Schedule {
         plan(&Options::new(Kind::ALL.to_vec(), seed, nodes, Duration::from_secs(seconds)))
@@ -211,35 +212,53 @@ mod tests {
         counts
     }
 
+    /// What most workloads use.
+    fn usual() -> Vec<Kind> {
+        let rare = [
+            Kind::PartialMesh,
+            Kind::Thirds,
+            Kind::OneWayLink,
+            Kind::LoseLink,
+            Kind::KeepOne,
+            Kind::BlockPeer,
+        ];
+        Kind::ALL.into_iter().filter(|kind| !rare.contains(kind)).collect()
+    }
+
     /// Each kind is planned so often, whatever the seed, and there is room to repeat some.
-    fn check_coverage(seconds: u64, times: u64) {
+    fn check_coverage(kinds: &[Kind], seconds: u64, times: u64) {
         for seed in 0..1000 {
-            let counts = count_kinds(&plan_all(seed, 5, seconds));
-            assert_eq!(counts.len(), Kind::ALL.len(), "seed {seed}: {counts:?}");
+            let limit = Duration::from_secs(seconds);
+            let counts = count_kinds(&plan(&Options::new(kinds.to_vec(), seed, 5, limit)));
+            assert_eq!(counts.len(), kinds.len(), "seed {seed}: {counts:?}");
             assert!(counts.values().all(|count| *count >= times), "seed {seed}: {counts:?}");
         }
     }
 
     #[test]
-    fn half_a_minute_has_each_kind_three_times() {
-        check_coverage(30, 3);
+    fn half_a_minute_has_each_kind_three_times_of_all_nearly_twice() {
+        check_coverage(&usual(), 30, 3);
+        check_coverage(&Kind::ALL, 32, 2);
     }
 
     #[test]
-    fn twenty_seconds_have_each_kind_twice() {
-        check_coverage(20, 2);
+    fn twenty_seconds_have_each_kind_twice_of_all_once() {
+        check_coverage(&usual(), 20, 2);
+        check_coverage(&Kind::ALL, 20, 1);
     }
 
     #[test]
-    fn six_seconds_have_each_kind_once() {
-        check_coverage(6, 1);
+    fn six_seconds_have_each_kind_once_of_all_ten() {
+        check_coverage(&usual(), 6, 1);
+        check_coverage(&Kind::ALL, 10, 1);
     }
 
     #[test]
     fn faults_of_a_lane_do_not_overlap_and_end_in_time() {
         for seed in 0..1000 {
             let schedule = plan_all(seed, 5, 1 + seed % 60);
-            for lane in [&schedule.process, &schedule.network] {
+            let Schedule { process, network, flow, frames, .. } = &schedule;
+            for lane in [process, network, flow, frames] {
                 for pair in lane.windows(2) {
                     assert!(pair[0].start + pair[0].duration < pair[1].start, "seed {seed}");
                 }
@@ -297,18 +316,16 @@ mod tests {
     #[test]
     fn kinds_that_need_more_nodes_are_left_out() {
         let schedule = plan_all(1, 1, 30);
-        let left_out = [
-            Kind::IsolateOne,
-            Kind::IsolateLeader,
-            Kind::Halves,
-            Kind::Bridge,
-            Kind::Ring,
-            Kind::OneWay,
-        ];
-        assert_eq!(schedule.left_out, left_out);
         let planned: Vec<Kind> = count_kinds(&schedule).into_keys().collect();
-        assert_eq!(planned, [Kind::Kill, Kind::Pause, Kind::BlockClient]);
-        assert_eq!(plan_all(1, 3, 30).left_out, []);
+        let link = [LinkFault::Delay, LinkFault::Rate, LinkFault::HalfOpen, LinkFault::Reset];
+        let mut possible = vec![Kind::Kill, Kind::Pause, Kind::BlockClient];
+        possible.extend(link.map(Kind::Link));
+        assert_eq!(planned, possible);
+        let left_out: Vec<Kind> =
+            Kind::ALL.into_iter().filter(|kind| !possible.contains(kind)).collect();
+        assert_eq!(schedule.left_out, left_out);
+        assert_eq!(plan_all(1, 3, 30).left_out, [Kind::KeepOne]);
+        assert_eq!(plan_all(1, 4, 30).left_out, []);
     }
 
     #[test]

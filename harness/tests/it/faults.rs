@@ -36,6 +36,8 @@ fn only(kind: Kind, duration_ms: u64, attempts: u64) -> Schedule {
     match kind.lane() {
         Lane::Process => schedule.process.push(planned),
         Lane::Network => schedule.network.push(planned),
+        Lane::Flow => schedule.flow.push(planned),
+        Lane::Frames => schedule.frames.push(planned),
     }
     schedule
 }

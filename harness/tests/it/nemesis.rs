@@ -28,7 +28,7 @@ use crate::support::{one_cluster_at_a_time, processes_about, raftd};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Room for one round of all kinds, and to try again what did not bite at once.
-const TIME_LIMIT: Duration = Duration::from_secs(12);
+const TIME_LIMIT: Duration = Duration::from_secs(24);
 
 /// A client that asks one node how it is, again and again, and comes back when it is thrown out.
 async fn ask_for_ever(address: SocketAddr) {

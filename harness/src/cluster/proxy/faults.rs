@@ -494,7 +494,8 @@ fn corrupt(line: &mut [u8], rng: &mut StdRng) -> bool {
 }
 
 fn time_for(bytes: usize, bytes_per_second: u32) -> Duration {
-    let nanoseconds = as_u64(bytes).saturating_mul(1_000_000_000) / u64::from(bytes_per_second.max(1));
+    let nanoseconds =
+        as_u64(bytes).saturating_mul(1_000_000_000) / u64::from(bytes_per_second.max(1));
     Duration::from_nanos(nanoseconds)
 }
 

@@ -241,7 +241,9 @@ impl Mesh {
                 link.set_upstream(addresses.map(|(peer, _)| peer));
             }
         }
-        self.client(node).set_upstream(addresses.map(|(_, client)| client));
+        if let Some(link) = self.clients.get(&node) {
+            link.set_upstream(addresses.map(|(_, client)| client));
+        }
     }
 
     /// Lets everything pass again.
