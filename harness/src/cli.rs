@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use history_checker::model::Model;
 use serde_json::Value;
 
+use crate::cluster::Network;
+use crate::cluster::netns::{HOLD_NETWORK, PROBE_NETWORK};
 use crate::cluster::process::SUPERVISE_NODE;
 use crate::disk::HOLD_MOUNT;
 use crate::elections::args::{self as elections, BenchElections};
@@ -76,6 +78,12 @@ pub enum Command {
     /// Makes a mount that only a node sees; for the harness itself
     #[command(name = HOLD_MOUNT, hide = true)]
     HoldMount(HoldMount),
+    /// Keeps a network namespace; for the harness itself
+    #[command(name = HOLD_NETWORK, hide = true)]
+    HoldNetwork,
+    /// Tries whether the netns backend works here; for the harness itself
+    #[command(name = PROBE_NETWORK, hide = true)]
+    ProbeNetwork,
 }
 
 /// `harness run`.
@@ -250,6 +258,9 @@ pub struct SuperviseNode {
     /// The mount namespace with the node's disk
     #[arg(long, value_name = "NAMESPACE")]
     pub mounts: Option<PathBuf>,
+    /// The process in whose network namespace to run
+    #[arg(long, value_name = "PID")]
+    pub network_of: Option<u32>,
     /// What to become
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -272,6 +283,17 @@ pub enum Backend {
     /// Userspace TCP proxies between all processes; needs no privileges
     #[default]
     Proxy,
+    /// The kernel: each node in a network namespace of its own; takes ip, nft, and root or user namespaces
+    Netns,
+}
+
+impl From<Backend> for Network {
+    fn from(backend: Backend) -> Network {
+        match backend {
+            Backend::Proxy => Network::Proxy,
+            Backend::Netns => Network::Netns,
+        }
+    }
 }
 
 /// How to print.

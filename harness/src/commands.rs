@@ -16,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{self, Command, Listable, Output};
-use crate::cluster::{self, Cluster, process};
+use crate::cluster::{self, Cluster, Network, netns, process};
 use crate::exit::Exit;
 use crate::judge::{Terms, judge};
 use crate::nemesis::{Kind, Lane};
@@ -67,12 +67,16 @@ pub fn execute(command: Command) -> Exit {
         },
         Command::SuperviseNode(args) => {
             let mounts = args.mounts.as_deref();
-            Err(process::exec_node(args.parent, mounts, &args.command))
-                .context("cannot become a node")
+            let failed = process::exec_node(args.parent, args.network_of, mounts, &args.command);
+            Err(failed).context("cannot become a node")
         }
         Command::HoldMount(args) => disk::hold_mount(args.parent, &args.directory)
             .map(|()| Exit::Valid)
             .context("cannot mount a disk"),
+        Command::HoldNetwork => {
+            netns::hold().map(|()| Exit::Valid).context("cannot keep a network namespace")
+        }
+        Command::ProbeNetwork => netns::try_out().map(|()| Exit::Valid),
     };
     outcome.unwrap_or_else(|error| {
         terminal::note(format!("error: {error:#}"));
@@ -215,22 +219,25 @@ impl From<&cli::Check> for Terms {
 /// `harness list`.
 fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
     let scenarios = Scenario::all_built_in()?;
-    let sections: [(Listable, &str, Vec<[String; 2]>); 4] = [
+    let sections: [(Listable, &str, Vec<Vec<String>>); 4] = [
         (
             Listable::Workloads,
             "Workloads (harness run NAME)",
-            scenarios.into_iter().map(|scenario| [scenario.name, scenario.hypothesis]).collect(),
+            scenarios
+                .into_iter()
+                .map(|scenario| vec![scenario.name, scenario.hypothesis])
+                .collect(),
         ),
         (
             Listable::Faults,
-            "Faults (--faults KIND,KIND…; `partition` is all of the network, `disk` all of the disk)",
+            "Faults (--faults KIND,KIND…; `partition` is all cuts and blocked ports, `network` all of connections, `disk` all of the disk)",
             faults(),
         ),
         (
             Listable::Models,
             "Models (`model` of a workload)",
             workload::MODELS
-                .map(|(model, about)| [model.name(), about].map(str::to_owned))
+                .map(|(model, about)| [model.name(), about].map(str::to_owned).to_vec())
                 .to_vec(),
         ),
         (
@@ -238,7 +245,8 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
             "Targets",
             vec![
                 ["raftd", "this project's Raft key-value daemon, any build of it (--raftd PATH)"]
-                    .map(str::to_owned),
+                    .map(str::to_owned)
+                    .to_vec(),
             ],
         ),
     ];
@@ -247,26 +255,45 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
             if what.is_none_or(|what| what == listable) {
                 section(out, what.is_none().then_some(title), rows)?;
             }
+            if what == Some(Listable::Faults) && listable == Listable::Faults {
+                writeln!(out, "\nBackends (--backend) here: proxy works; {}", netns_here())?;
+            }
         }
         Ok(())
     })?;
     Ok(Exit::Valid)
 }
 
-/// All kinds of fault; of those that do not work everywhere, whether they work here.
-fn faults() -> Vec<[String; 2]> {
+/// All kinds of fault, the backends that can do them, and of those that do not work everywhere whether they work here.
+fn faults() -> Vec<Vec<String>> {
     let disks = env::current_exe()
         .map_err(|error| error.to_string())
         .and_then(|own| disk::check(&own).map_err(|error| error.to_string()));
-    let describe = |kind: Kind| match (kind.lane(), &disks) {
-        (Lane::Process | Lane::Network, _) => kind.describe().to_owned(),
-        (Lane::Disk, Ok(())) => format!("{} (works here)", kind.describe()),
-        (Lane::Disk, Err(why)) => format!("{} (not here: {why})", kind.describe()),
+    let backends = [(Network::Proxy, "proxy"), (Network::Netns, "netns")];
+    let row = |kind: Kind| {
+        let describe = match (kind.lane(), &disks) {
+            (Lane::Process | Lane::Network | Lane::Flow | Lane::Frames, _) => {
+                kind.describe().to_owned()
+            }
+            (Lane::Disk, Ok(())) => format!("{} (works here)", kind.describe()),
+            (Lane::Disk, Err(why)) => format!("{} (not here: {why})", kind.describe()),
+        };
+        let possible = backends.into_iter().filter(|(network, _)| kind.is_possible_with(*network));
+        let names: Vec<&str> = possible.map(|(_, name)| name).collect();
+        vec![kind.name().to_owned(), describe, names.join(", ")]
     };
-    Kind::ALL.map(|kind| [kind.name().to_owned(), describe(kind)]).to_vec()
+    Kind::ALL.map(row).to_vec()
 }
 
-fn section(out: &mut impl Write, title: Option<&str>, rows: Vec<[String; 2]>) -> io::Result<()> {
+/// Whether the kernel's backend works on this machine.
+fn netns_here() -> String {
+    match netns::probe() {
+        Ok(()) => "netns works".to_owned(),
+        Err(error) => format!("netns does not: {error}"),
+    }
+}
+
+fn section(out: &mut impl Write, title: Option<&str>, rows: Vec<Vec<String>>) -> io::Result<()> {
     let mut table = terminal::table();
     table.add_rows(rows);
     match title {

@@ -24,7 +24,7 @@ use tokio::time::{interval, sleep};
 
 use crate::client::Access;
 use crate::cluster::wait::{TimedOut, wait_for};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Network};
 use crate::journal::{FLUSH_EVERY, Journal, Phase};
 use crate::nemesis::schedule::{self, Schedule};
 use crate::nemesis::{Kind, Nemesis};
@@ -56,6 +56,8 @@ pub struct Plan {
     pub time_limit: Duration,
     /// The daemon.
     pub raftd: PathBuf,
+    /// What carries what the nodes say.
+    pub network: Network,
     /// Whether to end at the first certain anomaly.
     pub fail_fast: bool,
     /// Circumstances, for the history's header.
@@ -105,6 +107,7 @@ async fn run_cluster(
         supervisor: Some(env::current_exe().context("cannot find the harness's own executable")?),
         snapshot_log_bytes: plan.scenario.snapshot_log_bytes,
         disks: plan.scenario.needs_disks(),
+        network: plan.network,
         ..cluster::Options::new(&plan.raftd, plan.scenario.nodes, &directory.path)
     };
     let recorder: Arc<dyn cluster::Recorder> = Arc::<Journal>::clone(journal);
@@ -207,8 +210,7 @@ impl Bench<'_> {
     async fn break_things(&self) {
         let Plan { scenario, time_limit, .. } = self.plan;
         let schedule = self.schedule(scenario.faults.clone(), 0, *time_limit);
-        let lanes = [&schedule.process, &schedule.network, &schedule.disk];
-        let first = lanes.into_iter().flatten().map(|planned| planned.start).min();
+        let first = schedule.all().map(|planned| planned.start).min();
         let first_begins = async {
             if let Some(first) = first {
                 sleep(first).await;

@@ -22,7 +22,7 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 8] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("register.toml", include_str!("../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../workloads/append.toml")),
@@ -30,6 +30,9 @@ const BUILT_IN: [(&str, &str); 8] = [
     ("power-loss.toml", include_str!("../../workloads/power-loss.toml")),
     ("corruption.toml", include_str!("../../workloads/corruption.toml")),
     ("slow-disk.toml", include_str!("../../workloads/slow-disk.toml")),
+    ("asymmetric.toml", include_str!("../../workloads/asymmetric.toml")),
+    ("partial-mesh.toml", include_str!("../../workloads/partial-mesh.toml")),
+    ("bad-network.toml", include_str!("../../workloads/bad-network.toml")),
     ("stale-canary.toml", include_str!("../../workloads/stale-canary.toml")),
 ];
 
@@ -614,7 +617,7 @@ each_fault = 3
         assert_eq!(minima.leader_changes, 0);
         assert_eq!(
             minima.faults.into_keys().collect::<Vec<_>>(),
-            ["block-client", "kill", "pause"]
+            ["block-client", "delay", "half-open", "kill", "pause", "rate", "reset"]
         );
     }
 

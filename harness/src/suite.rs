@@ -6,13 +6,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use history_checker::results::Verdict;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::canary::{Sighting, sighting};
 use crate::cli;
+use crate::cluster::{Network, netns};
 use crate::exit::Exit;
 use crate::judge::{Terms, judge};
 use crate::nemesis::Kind;
@@ -65,30 +66,36 @@ struct Ran {
 impl<'a> Suite<'a> {
     /// Makes sense of a command line. An error is the user's.
     pub fn new(args: &'a cli::Run) -> anyhow::Result<Suite<'a>> {
+        let network = Network::from(args.backend);
         let changes = Changes {
             nodes: args.nodes,
             clients: args.clients,
             rate: args.rate,
-            faults: args.faults.as_deref().map(select_faults).transpose()?,
+            faults: args
+                .faults
+                .as_deref()
+                .map(|words| possible_faults(words, network))
+                .transpose()?,
         };
         let scenarios = Scenario::named(&args.workloads)?;
-        let cli::Backend::Proxy = args.backend;
         let scenarios: Vec<_> =
             scenarios.into_iter().map(|scenario| scenario.with(&changes)).collect();
         for scenario in &scenarios {
             scenario.refuse_impossible(args.faults.as_deref().unwrap_or_default())?;
+            refuse_without_proxy(scenario, network)?;
         }
         if let Some(scenario) = scenarios.iter().find(|scenario| scenario.needs_disks()) {
             let own =
                 std::env::current_exe().context("cannot find the harness's own executable")?;
             disk::check(&own).with_context(|| format!("{} cannot be run", scenario.name))?;
         }
-        Ok(Suite {
-            args,
-            scenarios,
-            raftd: daemon::find(args.raftd.as_deref())?,
-            seed: args.seed.unwrap_or_else(random_seed),
-        })
+        let raftd = daemon::find(args.raftd.as_deref())?;
+        if network == Network::Netns {
+            netns::probe()?;
+            // Before there are any threads: they would stay outside.
+            netns::enter()?;
+        }
+        Ok(Suite { args, scenarios, raftd, seed: args.seed.unwrap_or_else(random_seed) })
     }
 
     /// Runs everything. `interrupted` turns true when the user wants it to end.
@@ -154,6 +161,7 @@ impl<'a> Suite<'a> {
             seed: self.seed,
             time_limit: self.args.time_limit,
             raftd: self.raftd.clone(),
+            network: self.args.backend.into(),
             fail_fast: self.args.fail_fast,
             circumstances: self.circumstances(scenario, version, now),
         };
@@ -217,7 +225,7 @@ impl<'a> Suite<'a> {
             ("time_limit_ms", json!(self.args.time_limit.as_millis())),
             ("op_timeout_ms", json!(scenario.op_timeout.as_millis())),
             ("fault_kinds", json!(kinds)),
-            ("backend", json!("proxy")),
+            ("backend", json!(backend_name(self.args.backend))),
         ];
         entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -240,6 +248,8 @@ impl<'a> Suite<'a> {
         flag("--clients", args.clients.map(|n| n.to_string()));
         flag("--rate", args.rate.map(|n| n.to_string()));
         flag("--faults", args.faults.as_ref().map(|kinds| kinds.join(",")));
+        let backend = backend_name(args.backend);
+        flag("--backend", (args.backend != cli::Backend::default()).then(|| backend.to_owned()));
         flag("--raftd", args.raftd.as_ref().map(|path| path.display().to_string()));
         words
     }
@@ -274,6 +284,45 @@ impl<'a> Suite<'a> {
         }
         writeln!(out, " reproduce  {}\n", terminal::shell(&self.reproduce(scenario)))
     }
+}
+
+fn backend_name(backend: cli::Backend) -> &'static str {
+    match backend {
+        cli::Backend::Proxy => "proxy",
+        cli::Backend::Netns => "netns",
+    }
+}
+
+/// What a command line's words for faults stand for with this network. Of words for several kinds, what it cannot do is
+/// left out.
+fn possible_faults(words: &[String], network: Network) -> anyhow::Result<Vec<Kind>> {
+    for word in words {
+        let kinds = Kind::select(word)?;
+        if !kinds.is_empty() && !kinds.iter().any(|kind| kind.is_possible_with(network)) {
+            bail!(
+                "the backend netns cannot do the fault {word}: it is about single messages or connections, and the \
+                 kernel sees packets only; use --backend proxy, or leave it out of --faults"
+            );
+        }
+    }
+    let mut kinds = select_faults(words)?;
+    kinds.retain(|kind| kind.is_possible_with(network));
+    Ok(kinds)
+}
+
+/// An error if a workload of its own accord has faults that this network cannot do.
+fn refuse_without_proxy(scenario: &Scenario, network: Network) -> anyhow::Result<()> {
+    let impossible: Vec<&str> =
+        scenario.faults().filter(|kind| !kind.is_possible_with(network)).map(Kind::name).collect();
+    if !impossible.is_empty() {
+        bail!(
+            "{} has faults that the backend netns cannot do, as the kernel sees packets only: {}; use --backend proxy, or \
+             choose others with --faults",
+            scenario.name,
+            impossible.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// What a canary's outcome means. An interruption excuses that nothing was decided, and nothing else.

@@ -126,6 +126,33 @@ pub enum Error {
         /// The node.
         node: NodeId,
     },
+    /// No network namespace for a node.
+    #[error("cannot make a network namespace for a node: {source}")]
+    Namespace {
+        /// Why not.
+        source: io::Error,
+    },
+    /// A setting of the kernel.
+    #[error("cannot switch {setting} on by {path}: {source}", path = path.display())]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A tool that makes networks does not do what it is told.
+    #[error("`{command}` has failed: {why}")]
+    Tool {
+        /// What was run.
+        command: String,
+        /// How it ended, and what it said.
+        why: String,
+    },
+    /// Nodes are to be in namespaces, and nobody is there to put them in.
+    #[error("nodes with networks of their own take a supervisor; this is a defect of the harness")]
+    NoSupervisor,
     /// Some things could not be made to work again.
     #[error("the cluster could not be restored: {}", list(failures))]
     NotRestored {

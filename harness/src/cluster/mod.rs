@@ -23,6 +23,7 @@ pub use self::event::{Event, Recorder};
 pub use self::view::{NodeView, Role, Status, View};
 
 use self::board::Board;
+use self::netns::Net;
 use self::process::{Command, Keeper, Launch};
 use self::proxy::{Link, Mesh};
 use self::wait::{TimedOut, wait_for_value};
@@ -34,6 +35,7 @@ mod error;
 mod event;
 mod limits;
 mod logs;
+pub mod netns;
 pub mod process;
 pub mod proxy;
 mod view;
@@ -70,8 +72,20 @@ pub struct Options {
     pub snapshot_log_bytes: Option<u64>,
     /// Whether each node gets a disk that can fail (see [`crate::disk`]); needs a supervisor, and costs some speed.
     pub disks: bool,
+    /// What carries what they say to each other and to clients.
+    pub network: Network,
     /// Flags for every node besides those that the harness needs.
     pub raftd_args: Vec<OsString>,
+}
+
+/// What carries what nodes say, and so can be made to fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// A TCP proxy for each link.
+    #[default]
+    Proxy,
+    /// The kernel, between network namespaces. The harness must be in one of its own ([`netns::enter`]).
+    Netns,
 }
 
 impl Options {
@@ -87,6 +101,7 @@ impl Options {
             election_timeout_ms: [150, 300],
             snapshot_log_bytes: None,
             disks: false,
+            network: Network::default(),
             raftd_args: Vec::new(),
         }
     }
@@ -99,7 +114,9 @@ pub struct Cluster {
     // Then their disks: nobody uses them any more.
     disks: BTreeMap<NodeId, Mounted>,
     board: Arc<Board>,
+    /// Empty if the network is the kernel's.
     mesh: Arc<Mesh>,
+    net: Option<Net>,
     dir: PathBuf,
 }
 
@@ -111,12 +128,19 @@ impl Cluster {
         }
         limits::raise_open_files();
         let dir = absolute(&options.dir)?;
-        let mesh = Arc::new(Mesh::bind(options.nodes).await?);
+        let (proxied, net) = match options.network {
+            Network::Proxy => (options.nodes, None),
+            Network::Netns => {
+                let program = options.supervisor.as_ref().ok_or(Error::NoSupervisor)?;
+                (0, Some(Net::set_up(options.nodes, program).await?))
+            }
+        };
+        let mesh = Arc::new(Mesh::bind(proxied).await?);
         let board = Arc::new(Board::new(options.nodes, recorder, Arc::clone(&mesh)));
         let mut disks = BTreeMap::new();
         let mut keepers = BTreeMap::new();
         for node in 1..=options.nodes {
-            let mut launch = launch(options, &dir, node, &mesh)?;
+            let mut launch = launch(options, &dir, node, &mesh, net.as_ref())?;
             if options.disks {
                 let holder = launch.supervisor.as_deref().ok_or_else(Unavailable::no_holder)?;
                 let mounted = Mounted::mount(holder, &launch.dir)?;
@@ -125,7 +149,7 @@ impl Cluster {
             }
             keepers.insert(node, Keeper::spawn(node, launch, Arc::clone(&board))?);
         }
-        let cluster = Cluster { keepers, disks, board, mesh, dir };
+        let cluster = Cluster { keepers, disks, board, mesh, net, dir };
         for node in cluster.nodes() {
             cluster.ask(node, Command::Start).await?;
         }
@@ -140,9 +164,18 @@ impl Cluster {
         self.keepers.keys().copied().collect::<Vec<_>>().into_iter()
     }
 
-    /// Where clients reach each node: its client proxy.
+    /// Where clients reach each node: its client proxy, if there is one.
     pub fn client_endpoints(&self) -> Vec<(NodeId, SocketAddr)> {
-        self.nodes().map(|node| (node, self.mesh.client(node).address())).collect()
+        let address = |node| match self.net {
+            Some(_) => Net::addresses(node).1,
+            None => self.mesh.client(node).address(),
+        };
+        self.nodes().map(|node| (node, address(node))).collect()
+    }
+
+    /// The kernel's network, if that is what nodes are in.
+    pub fn net(&self) -> Option<&Net> {
+        self.net.as_ref()
     }
 
     /// A node's directory: `cluster.toml`, `data/`, `stdout`, `stderr`.
@@ -242,8 +275,11 @@ impl Cluster {
             mounted.disk().relieve();
             mounted.disk().thaw();
         }
-        let view = self.board.view().borrow().clone();
         let mut failures = Vec::new();
+        if let Some(net) = &self.net {
+            failures.extend(net.lift_all().await.err());
+        }
+        let view = self.board.view().borrow().clone();
         for node in view.with_status(Status::Paused) {
             failures.extend(self.resume(node).await.err());
         }
@@ -318,7 +354,13 @@ fn node_dir(dir: &Path, node: NodeId) -> PathBuf {
 }
 
 /// Writes a node's files and says how to start it.
-fn launch(options: &Options, dir: &Path, node: NodeId, mesh: &Mesh) -> Result<Launch, Error> {
+fn launch(
+    options: &Options,
+    dir: &Path,
+    node: NodeId,
+    mesh: &Mesh,
+    net: Option<&Net>,
+) -> Result<Launch, Error> {
     let dir = node_dir(dir, node);
     std::fs::create_dir_all(&dir).map_err(|source| Error::file("create", &dir, source))?;
     let config = dir.join("cluster.toml");
@@ -326,12 +368,15 @@ fn launch(options: &Options, dir: &Path, node: NodeId, mesh: &Mesh) -> Result<La
     std::fs::write(&config, text).map_err(|source| Error::file("write", &config, source))?;
     let mut args: Vec<OsString> = vec!["--config".into(), config.into()];
     args.extend(["--id".into(), node.to_string().into(), "--data".into(), dir.join("data").into()]);
-    for listen in ["peer=127.0.0.1:0", "client=127.0.0.1:0"] {
-        args.extend(["--listen".into(), listen.into()]);
+    if net.is_none() {
+        for listen in ["peer=127.0.0.1:0", "client=127.0.0.1:0"] {
+            args.extend(["--listen".into(), listen.into()]);
+        }
     }
     args.extend(["--log-format".into(), "json".into()]);
     args.extend(options.raftd_args.iter().cloned());
     let program = absolute(&options.raftd)?;
     let supervisor = options.supervisor.as_deref().map(absolute).transpose()?;
-    Ok(Launch { program, args, supervisor, dir, disk: None })
+    let network_of = net.and_then(|net| net.holder(node));
+    Ok(Launch { program, args, supervisor, network_of, dir, disk: None })
 }

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 
 use super::board::Board;
 use super::logs::Tail;
+use super::netns::join_network_of;
 use super::{Error, NodeId, Status};
 use crate::disk::{self, Blow, Disk, Harm};
 
@@ -45,10 +46,15 @@ const PANICS_MAX: u32 = 8;
 /// The hidden subcommand of the harness that [`exec_node`] implements.
 pub const SUPERVISE_NODE: &str = "supervise-node";
 
-/// Becomes `command`, to be killed when the process `parent` dies, and with its disk as it is seen in the namespace
-/// `mounts`. For the harness's subcommand `supervise-node --parent PID [--mounts NAMESPACE] -- COMMAND…`. Returns only
-/// if that fails.
-pub fn exec_node(parent: u32, mounts: Option<&Path>, command: &[OsString]) -> io::Error {
+/// Becomes `command`, to be killed when the process `parent` dies; in the network namespace of `network_of`, and with its
+/// disk as it is seen in the namespace `mounts`, if these are given. For the harness's subcommand
+/// `supervise-node --parent PID [--network-of PID] [--mounts NAMESPACE] -- COMMAND…`. Returns only if that fails.
+pub fn exec_node(
+    parent: u32,
+    network_of: Option<u32>,
+    mounts: Option<&Path>,
+    command: &[OsString],
+) -> io::Error {
     let Some((program, args)) = command.split_first() else {
         return io::Error::new(io::ErrorKind::InvalidInput, "no command to become");
     };
@@ -58,6 +64,9 @@ pub fn exec_node(parent: u32, mounts: Option<&Path>, command: &[OsString]) -> io
     // It may have died before the kernel knew that it matters.
     if u32::try_from(getppid().as_raw()).ok() != Some(parent) {
         return io::Error::other(format!("process {parent}, on whose behalf this runs, is gone"));
+    }
+    if let Some(Err(error)) = network_of.map(join_network_of) {
+        return error;
     }
     if let Some(Err(error)) = mounts.map(disk::enter) {
         return io::Error::other(format!("cannot get at the node's disk: {error}"));
@@ -72,6 +81,8 @@ pub(super) struct Launch {
     pub(super) args: Vec<OsString>,
     /// The harness's executable, which becomes the program.
     pub(super) supervisor: Option<PathBuf>,
+    /// The process in whose network namespace it runs; takes a supervisor.
+    pub(super) network_of: Option<u32>,
     /// Working directory, and where `stdout` and `stderr` go.
     pub(super) dir: PathBuf,
     /// A disk that can fail, and where it is mounted; needs a supervisor.
@@ -241,12 +252,15 @@ impl Keeping {
     }
 
     fn command(&self) -> std::process::Command {
-        let Launch { program, args, supervisor, disk, .. } = &self.launch;
+        let Launch { program, args, supervisor, network_of, disk, .. } = &self.launch;
         let mut command;
         if let Some(supervisor) = supervisor {
             command = std::process::Command::new(supervisor);
             let parent = std::process::id().to_string();
             command.args([SUPERVISE_NODE, "--parent", &parent]);
+            if let Some(pid) = network_of {
+                command.args(["--network-of", &pid.to_string()]);
+            }
             if let Some((_, mounts)) = disk {
                 command.arg("--mounts").arg(mounts);
             }

@@ -6,6 +6,7 @@ use rand::seq::IndexedRandom;
 
 use super::disk::Assault;
 use super::kind::Kind;
+use super::link_fault::{self, Infliction};
 use super::partition::{self, Cut, Scene, front};
 use super::schedule::{Aim, Planned};
 use super::wires::{Blocked, Wire};
@@ -36,7 +37,8 @@ enum Means {
     Kill { killed: u64 },
     Pause,
     Partition { wires: Vec<Wire>, blocked: Option<Blocked> },
-    BlockClient { wire: Wire, mode: Mode, blocked: Option<Blocked> },
+    Block { wires: Vec<Wire>, mode: Mode, blocked: Option<Blocked> },
+    Link(Infliction),
     Disk(Assault),
 }
 
@@ -60,16 +62,37 @@ impl Attack {
                 let leader = scope.leader.filter(|_| planned.aim == Aim::Leader);
                 let node = leader.or_else(|| up.choose(rng).copied()).ok_or("no node runs")?;
                 let (mode, text) = client_block::choose(node, scope.leader, rng);
-                let wire = Wire::Client(node);
-                let means = Means::BlockClient { wire, mode, blocked: None };
+                let wires = vec![Wire::Client(node)];
+                let means = Means::Block { wires, mode, blocked: None };
                 Ok(Attack { nodes: vec![node], text, means })
+            }
+            Kind::BlockPeer => {
+                let leader = scope.leader.filter(|_| planned.aim == Aim::Leader);
+                let node = leader.or_else(|| up.choose(rng).copied()).ok_or("no node runs")?;
+                let peers = scope.view.nodes.keys().copied().filter(|peer| *peer != node);
+                let wires = peers.map(|peer| Wire::Peer(peer, node)).collect();
+                let text =
+                    format!("the peer port of {} is blocked", words::named(node, scope.leader));
+                let means = Means::Block { wires, mode: Mode::Refuse, blocked: None };
+                Ok(Attack { nodes: vec![node], text, means })
+            }
+            Kind::Link(fault) => {
+                let all: Vec<NodeId> = scope.view.nodes.keys().copied().collect();
+                let scene = Scene { all: &all, up: &up, leader: scope.leader, aim: planned.aim };
+                let (infliction, nodes, text) = link_fault::choose(fault, &scene, rng)?;
+                Ok(Attack { nodes, text, means: Means::Link(infliction) })
             }
             Kind::IsolateOne
             | Kind::IsolateLeader
             | Kind::Halves
             | Kind::Bridge
             | Kind::Ring
-            | Kind::OneWay => {
+            | Kind::OneWay
+            | Kind::PartialMesh
+            | Kind::Thirds
+            | Kind::OneWayLink
+            | Kind::LoseLink
+            | Kind::KeepOne => {
                 let all: Vec<NodeId> = scope.view.nodes.keys().copied().collect();
                 let scene = Scene { all: &all, up: &up, leader: scope.leader, aim: planned.aim };
                 let Cut { links, nodes, text } = partition::shape(planned.kind, &scene, rng)?;
@@ -88,8 +111,11 @@ impl Attack {
         match &self.means {
             Means::Kill { .. } => kill::UNIT,
             Means::Pause => pause::UNIT,
+            Means::Partition { blocked: Some(Blocked::Rules(_)), .. } => "packets dropped",
             Means::Partition { .. } => "bytes dropped",
-            Means::BlockClient { .. } => client_block::UNIT,
+            Means::Block { blocked: Some(Blocked::Rules(_)), .. } => "packets blocked",
+            Means::Block { .. } => client_block::UNIT,
+            Means::Link(infliction) => infliction.unit(),
             Means::Disk(assault) => assault.unit(),
         }
     }
@@ -100,21 +126,23 @@ impl Attack {
             Means::Kill { killed } => *killed = kill::install(cluster, &self.nodes).await?,
             Means::Pause => pause::install(cluster, &self.nodes).await?,
             Means::Partition { wires, blocked } => {
-                *blocked = Some(Blocked::install(cluster, wires, Mode::Cut));
+                *blocked = Some(Blocked::install(cluster, wires, Mode::Cut).await?);
             }
-            Means::BlockClient { wire, mode, blocked } => {
-                *blocked = Some(Blocked::install(cluster, &[*wire], *mode));
+            Means::Block { wires, mode, blocked } => {
+                *blocked = Some(Blocked::install(cluster, wires, *mode).await?);
             }
             Means::Disk(assault) => assault.install(cluster).await?,
+            Means::Link(infliction) => infliction.install(cluster).await?,
         }
         Ok(())
     }
 
     /// Whether it has had an effect already. Those on processes have, or never will.
-    pub(super) fn bites(&self, cluster: &Cluster) -> bool {
+    pub(super) async fn bites(&self, cluster: &Cluster) -> bool {
         match &self.means {
             Means::Kill { .. } | Means::Pause => true,
-            Means::Partition { .. } | Means::BlockClient { .. } => self.wires_proof(cluster) > 0,
+            Means::Partition { .. } | Means::Block { .. } => self.wires_proof(cluster).await > 0,
+            Means::Link(infliction) => infliction.bites(cluster).await > 0,
             Means::Disk(assault) => assault.bites(cluster),
         }
     }
@@ -125,26 +153,32 @@ impl Attack {
             Means::Kill { killed } => (*killed, kill::remove(cluster, &self.nodes).await),
             Means::Pause => pause::remove(cluster, &self.nodes).await,
             Means::Disk(assault) => assault.remove(cluster).await,
-            Means::Partition { blocked, .. } | Means::BlockClient { blocked, .. } => {
-                let proof = self.wires_proof(cluster);
-                if let Some(blocked) = blocked {
-                    blocked.remove(cluster);
+            Means::Partition { blocked, .. } | Means::Block { blocked, .. } => {
+                let proof = self.wires_proof(cluster).await;
+                match blocked {
+                    Some(blocked) => (proof, blocked.remove(cluster).await),
+                    None => (proof, Ok(())),
                 }
-                (proof, Ok(()))
             }
+            Means::Link(infliction) => infliction.remove(cluster).await,
         }
     }
 
-    fn wires_proof(&self, cluster: &Cluster) -> u64 {
-        let traffic = |blocked: &Option<Blocked>| {
-            blocked.as_ref().map_or_else(Vec::new, |blocked| blocked.traffic(cluster))
-        };
+    async fn wires_proof(&self, cluster: &Cluster) -> u64 {
+        let dropped = |traffic: &[Traffic]| traffic.iter().map(|link| link.bytes_dropped).sum();
         match &self.means {
-            Means::Kill { .. } | Means::Pause | Means::Disk(_) => 0,
-            Means::Partition { blocked, .. } => {
-                traffic(blocked).iter().map(|link: &Traffic| link.bytes_dropped).sum()
+            Means::Partition { blocked: Some(blocked), .. } => {
+                blocked.proof(cluster, dropped).await
             }
-            Means::BlockClient { blocked, .. } => client_block::proof(&traffic(blocked)),
+            Means::Block { blocked: Some(blocked), .. } => {
+                blocked.proof(cluster, client_block::proof).await
+            }
+            Means::Kill { .. }
+            | Means::Pause
+            | Means::Link(_)
+            | Means::Disk(_)
+            | Means::Partition { blocked: None, .. }
+            | Means::Block { blocked: None, .. } => 0,
         }
     }
 }

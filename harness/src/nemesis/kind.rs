@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::disk_kind::DiskFault;
+use super::link_fault::LinkFault;
+use crate::cluster::Network;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,10 +25,24 @@ pub enum Kind {
     Ring,
     /// One node hears nobody, or is heard by nobody.
     OneWay,
+    /// Some pairs of nodes do not see each other.
+    PartialMesh,
+    /// Three parts, none of which is a majority if there are more than two nodes.
+    Thirds,
+    /// One node does not hear one other.
+    OneWayLink,
+    /// The leader and one follower do not see each other.
+    LoseLink,
+    /// The leader sees one follower only.
+    KeepOne,
+    /// Nobody gets through to one node's peer port; what it says itself gets out.
+    BlockPeer,
     /// Clients do not get through to one node.
     BlockClient,
     /// Something is wrong with data directories.
     Disk(DiskFault),
+    /// Frames or connections suffer.
+    Link(LinkFault),
 }
 
 /// What a kind of fault works on. One fault per lane at a time; the lanes overlap.
@@ -34,15 +50,19 @@ pub enum Kind {
 pub enum Lane {
     /// Processes.
     Process,
-    /// Connections.
+    /// Connections: whether they pass.
     Network,
     /// Data directories.
     Disk,
+    /// Connections: when what they carry arrives, and who knows that they have ended.
+    Flow,
+    /// Connections: what of what they carry arrives.
+    Frames,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 36] = [
         Kind::Kill,
         Kind::Pause,
         Kind::IsolateOne,
@@ -51,6 +71,12 @@ impl Kind {
         Kind::Bridge,
         Kind::Ring,
         Kind::OneWay,
+        Kind::PartialMesh,
+        Kind::Thirds,
+        Kind::OneWayLink,
+        Kind::LoseLink,
+        Kind::KeepOne,
+        Kind::BlockPeer,
         Kind::BlockClient,
         Kind::Disk(DiskFault::PowerLoss),
         Kind::Disk(DiskFault::PowerLossAll),
@@ -63,6 +89,16 @@ impl Kind {
         Kind::Disk(DiskFault::StuckDisk),
         Kind::Disk(DiskFault::Truncate),
         Kind::Disk(DiskFault::Wipe),
+        Kind::Link(LinkFault::Delay),
+        Kind::Link(LinkFault::Rate),
+        Kind::Link(LinkFault::Hold),
+        Kind::Link(LinkFault::HalfOpen),
+        Kind::Link(LinkFault::SlowClose),
+        Kind::Link(LinkFault::Drop),
+        Kind::Link(LinkFault::Duplicate),
+        Kind::Link(LinkFault::Reorder),
+        Kind::Link(LinkFault::Corrupt),
+        Kind::Link(LinkFault::Reset),
     ];
 
     /// Its name: `f` of its events in a history.
@@ -76,8 +112,15 @@ impl Kind {
             Kind::Bridge => "bridge",
             Kind::Ring => "ring",
             Kind::OneWay => "one-way",
+            Kind::PartialMesh => "partial-mesh",
+            Kind::Thirds => "thirds",
+            Kind::OneWayLink => "one-way-link",
+            Kind::LoseLink => "lose-link",
+            Kind::KeepOne => "keep-one",
+            Kind::BlockPeer => "block-peer",
             Kind::BlockClient => "block-client",
             Kind::Disk(fault) => fault.name(),
+            Kind::Link(fault) => fault.name(),
         }
     }
 
@@ -92,8 +135,15 @@ impl Kind {
             Kind::Bridge => "two halves that do not see each other, and one node that sees both",
             Kind::Ring => "each node sees a majority, no two nodes the same one",
             Kind::OneWay => "one node hears nobody, or is heard by nobody",
+            Kind::PartialMesh => "some pairs of nodes do not see each other",
+            Kind::Thirds => "three parts, no majority among them",
+            Kind::OneWayLink => "one node does not hear one other: the leader, or from it",
+            Kind::LoseLink => "the leader and one follower do not see each other",
+            Kind::KeepOne => "the leader sees one follower only, and the others do not see it",
+            Kind::BlockPeer => "one node's peer port is blocked: it speaks, but hears nobody",
             Kind::BlockClient => "clients of one node are refused, or hang",
             Kind::Disk(fault) => fault.describe(),
+            Kind::Link(fault) => fault.describe(),
         }
     }
 
@@ -107,8 +157,15 @@ impl Kind {
             | Kind::Bridge
             | Kind::Ring
             | Kind::OneWay
+            | Kind::PartialMesh
+            | Kind::Thirds
+            | Kind::OneWayLink
+            | Kind::LoseLink
+            | Kind::KeepOne
+            | Kind::BlockPeer
             | Kind::BlockClient => Lane::Network,
             Kind::Disk(_) => Lane::Disk,
+            Kind::Link(fault) => fault.lane(),
         }
     }
 
@@ -116,8 +173,15 @@ impl Kind {
     pub fn nodes_min(self) -> u64 {
         match self {
             Kind::Kill | Kind::Pause | Kind::BlockClient => 1,
-            Kind::IsolateOne | Kind::IsolateLeader | Kind::Halves | Kind::OneWay => 2,
-            Kind::Bridge | Kind::Ring => 3,
+            Kind::IsolateOne
+            | Kind::IsolateLeader
+            | Kind::Halves
+            | Kind::OneWay
+            | Kind::OneWayLink
+            | Kind::BlockPeer => 2,
+            Kind::Bridge | Kind::Ring | Kind::PartialMesh | Kind::Thirds | Kind::LoseLink => 3,
+            Kind::KeepOne => 4,
+            Kind::Link(fault) => fault.nodes_min(),
             Kind::Disk(fault) => fault.nodes_min(),
         }
     }
@@ -127,18 +191,29 @@ impl Kind {
         matches!(self, Kind::Disk(fault) if fault.is_damage())
     }
 
-    /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else), `disk`,
-    /// `all` or `none`.
+    /// Whether a network can do it.
+    pub fn is_possible_with(self, network: Network) -> bool {
+        match (self, network) {
+            (Kind::Link(fault), Network::Netns) => fault.is_the_kernels(),
+            (_, Network::Proxy | Network::Netns) => true,
+        }
+    }
+
+    /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else),
+    /// `network` (those, and all that happens to frames and connections), `disk`, `all` or `none`.
     pub fn select(word: &str) -> Result<Vec<Kind>, UnknownKind> {
         if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == word) {
             return Ok(vec![kind]);
         }
-        let of = |lane| Kind::ALL.into_iter().filter(|kind| kind.lane() == lane).collect();
+        let of = |lanes: &[Lane]| {
+            Kind::ALL.into_iter().filter(|kind| lanes.contains(&kind.lane())).collect()
+        };
         match word {
             "all" => Ok(Kind::ALL.to_vec()),
             "none" => Ok(Vec::new()),
-            "partition" => Ok(of(Lane::Network)),
-            "disk" => Ok(of(Lane::Disk)),
+            "partition" => Ok(of(&[Lane::Network])),
+            "network" => Ok(of(&[Lane::Network, Lane::Flow, Lane::Frames])),
+            "disk" => Ok(of(&[Lane::Disk])),
             _ => Err(UnknownKind { word: word.to_owned() }),
         }
     }
@@ -153,7 +228,7 @@ impl fmt::Display for Kind {
 /// No kind of fault has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no fault is called {word:?}; there are {}, partition (all of the network), disk (all of the disk), all, none",
+    "no fault is called {word:?}; there are {}, partition (all cuts and blocked ports), network (all of connections), disk (all of the disk), all, none",
     names()
 )]
 pub struct UnknownKind {
@@ -178,8 +253,11 @@ mod tests {
         assert_eq!(disk.len(), 11);
         assert!(disk.iter().all(|kind| kind.lane() == Lane::Disk));
         let partitions = Kind::select("partition").unwrap();
-        assert_eq!(partitions.len(), 7);
+        assert_eq!(partitions.len(), 13);
         assert!(!partitions.contains(&Kind::Kill) && !partitions.contains(&Kind::Pause));
+        let network = Kind::select("network").unwrap();
+        assert_eq!(network.len(), 23);
+        assert!(network.contains(&Kind::Halves) && network.contains(&Kind::Link(LinkFault::Hold)));
         let error = Kind::select("kil").unwrap_err().to_string();
         assert!(error.contains("\"kil\"") && error.contains("kill, pause, isolate-one"), "{error}");
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use self::disk_kind::DiskFault;
 pub use self::kind::{Kind, Lane, UnknownKind};
+pub use self::link_fault::LinkFault;
 
 use self::attack::{Attack, Scope};
 use self::schedule::{Planned, Schedule};
@@ -28,6 +29,7 @@ mod disk_kind;
 mod disk_peers;
 mod kill;
 mod kind;
+mod link_fault;
 mod partition;
 mod pause;
 pub mod schedule;
@@ -87,6 +89,8 @@ impl Nemesis {
         tokio::join!(
             self.run_lane(&schedule.process, schedule, origin, stop.clone()),
             self.run_lane(&schedule.network, schedule, origin, stop.clone()),
+            self.run_lane(&schedule.flow, schedule, origin, stop.clone()),
+            self.run_lane(&schedule.frames, schedule, origin, stop.clone()),
             self.run_lane(&schedule.disk, schedule, origin, stop),
         );
     }
@@ -208,8 +212,11 @@ impl Nemesis {
     /// Waits until a fault has proved that it bites, but no longer than `deadline`.
     async fn await_bite(&self, fault: u64, deadline: Instant, stop: &mut watch::Receiver<bool>) {
         loop {
-            let bites =
-                self.active().get(&fault).is_none_or(|active| active.attack.bites(&self.cluster));
+            let active = self.active().get(&fault).cloned();
+            let bites = match active {
+                Some(active) => active.attack.bites(&self.cluster).await,
+                None => true,
+            };
             let now = Instant::now();
             if bites || now >= deadline || until(now + BITE_EVERY, stop).await {
                 return;

@@ -46,9 +46,17 @@ pub(super) fn shape(kind: Kind, scene: &Scene<'_>, rng: &mut StdRng) -> Result<C
         Kind::Bridge => bridge(scene, rng),
         Kind::Ring => ring(scene, rng),
         Kind::OneWay => one_way(scene, rng),
-        Kind::Kill | Kind::Pause | Kind::BlockClient | Kind::Disk(_) => {
-            Err(format!("{kind} is no partition"))
-        }
+        Kind::PartialMesh => partial_mesh(scene, rng),
+        Kind::Thirds => Ok(thirds(scene, rng)),
+        Kind::OneWayLink => one_way_link(scene, rng),
+        Kind::LoseLink => lose_link(scene, rng),
+        Kind::KeepOne => keep_one(scene, rng),
+        Kind::Kill
+        | Kind::Pause
+        | Kind::BlockPeer
+        | Kind::BlockClient
+        | Kind::Link(_)
+        | Kind::Disk(_) => Err(format!("{kind} is no partition")),
     }
 }
 
@@ -121,6 +129,76 @@ fn one_way(scene: &Scene<'_>, rng: &mut StdRng) -> Result<Cut, String> {
     Ok(Cut { links, nodes: vec![node], text })
 }
 
+/// Each pair is cut or not, by chance. Of five nodes, sometimes a mesh that is known for deposing leaders for ever
+/// where followers listen to everybody: three see each other, and each of the others sees another one of them.
+fn partial_mesh(scene: &Scene<'_>, rng: &mut StdRng) -> Result<Cut, String> {
+    let mut order = scene.all.to_vec();
+    order.shuffle(rng);
+    let pairs: Vec<(NodeId, NodeId)> = if let [a, b, c, d, e] = order[..]
+        && rng.random_ratio(1, 3)
+    {
+        vec![(d, a), (d, c), (d, e), (e, a), (e, b)]
+    } else {
+        let all = order.iter().enumerate();
+        let all = all.flat_map(|(i, a)| order[i + 1..].iter().map(move |b| (*a, *b)));
+        all.filter(|_| rng.random_ratio(2, 5)).collect()
+    };
+    let mut links: BTreeSet<_> = pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]).collect();
+    let hit = scene.leader.unwrap_or(order[0]);
+    if links.iter().all(|(from, _)| *from != hit) {
+        let other = *others(&order, &[hit]).first().ok_or("a mesh takes two nodes")?;
+        links.extend(both_ways(&[hit], &[other]));
+    }
+    let text = format!("partial mesh: no {}", pairs_of(&links));
+    let nodes = scene.all.iter().copied().filter(|a| links.iter().any(|(from, _)| from == a));
+    Ok(Cut { nodes: nodes.collect(), text, links })
+}
+
+/// `1-2, 1-4`.
+fn pairs_of(links: &BTreeSet<(NodeId, NodeId)>) -> String {
+    let once = links.iter().filter(|(a, b)| a < b);
+    once.map(|(a, b)| format!("{a}-{b}")).collect::<Vec<_>>().join(", ")
+}
+
+fn thirds(scene: &Scene<'_>, rng: &mut StdRng) -> Cut {
+    let mut order = scene.all.to_vec();
+    order.shuffle(rng);
+    let mut parts: Vec<Vec<NodeId>> =
+        (0..3).map(|part| order.iter().copied().skip(part).step_by(3).collect()).collect();
+    parts.iter_mut().for_each(|part| part.sort_unstable());
+    let mut links = both_ways(&parts[0], &parts[1]);
+    links.extend(both_ways(&parts[0], &parts[2]));
+    links.extend(both_ways(&parts[1], &parts[2]));
+    let text = parts.iter().map(|part| set(part)).collect::<Vec<_>>().join(" | ");
+    Cut { links, nodes: scene.all.to_vec(), text: format!("partition {text}") }
+}
+
+fn one_way_link(scene: &Scene<'_>, rng: &mut StdRng) -> Result<Cut, String> {
+    let node = scene.leader.or_else(|| scene.up.choose(rng).copied()).ok_or("no node runs")?;
+    let peer = *others(scene.all, &[node]).choose(rng).ok_or("there is nobody else")?;
+    let (from, to) = if rng.random() { (node, peer) } else { (peer, node) };
+    let text =
+        format!("one-way: {} does not hear {}", named(to, scene.leader), named(from, scene.leader));
+    Ok(Cut { links: BTreeSet::from([(from, to)]), nodes: vec![from, to], text })
+}
+
+/// Of four nodes or more, the leader keeps a quorum and stays.
+fn lose_link(scene: &Scene<'_>, rng: &mut StdRng) -> Result<Cut, String> {
+    let leader = scene.leader.ok_or("nobody leads")?;
+    let peer = *others(scene.all, &[leader]).choose(rng).ok_or("there is nobody else")?;
+    let text = format!("n{leader} (leader) and n{peer} do not see each other");
+    Ok(Cut { links: both_ways(&[leader], &[peer]), nodes: vec![leader, peer], text })
+}
+
+/// The leader must step down by itself, and the follower that it keeps must not be kept from electing another.
+fn keep_one(scene: &Scene<'_>, rng: &mut StdRng) -> Result<Cut, String> {
+    let leader = scene.leader.ok_or("nobody leads")?;
+    let kept = *others(scene.all, &[leader]).choose(rng).ok_or("there is nobody else")?;
+    let lost = others(scene.all, &[leader, kept]);
+    let text = format!("n{leader} (leader) sees n{kept} only");
+    Ok(Cut { links: both_ways(&[leader], &lost), nodes: vec![leader], text })
+}
+
 /// All links between two sets of nodes.
 fn both_ways(left: &[NodeId], right: &[NodeId]) -> BTreeSet<(NodeId, NodeId)> {
     let pairs = left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b)));
@@ -151,13 +229,18 @@ mod tests {
 
     use super::*;
 
-    const SHAPES: [Kind; 6] = [
+    const SHAPES: [Kind; 11] = [
         Kind::IsolateOne,
         Kind::IsolateLeader,
         Kind::Halves,
         Kind::Bridge,
         Kind::Ring,
         Kind::OneWay,
+        Kind::PartialMesh,
+        Kind::Thirds,
+        Kind::OneWayLink,
+        Kind::LoseLink,
+        Kind::KeepOne,
     ];
 
     /// For each cluster size, leader and seed, a shape of this kind.

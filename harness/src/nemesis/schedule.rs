@@ -1,12 +1,14 @@
 //! Which fault when: a pure function of the seed.
 //!
-//! Lanes overlap, one of process faults, one of network faults, one of disk faults; within a lane there is one fault at
-//! a time.
+//! Lanes overlap: process faults, cuts, two of what happens on links that pass, and disk faults. Within a lane there is one
+//! fault at a time.
 //! Kinds come in shuffled rounds, so that each is met equally often, whatever the seed:
 //!
 //! ```text
 //! process  ──────[ kill ]────[ pause ]────[ pause ]────[ kill ]───▶
 //! network  ────[ring]──[halves]──[one-way]──[bridge]──[isolate…]──▶
+//! flow     ─────[ hold ]──[ delay ]──[ half-open ]──[ rate ]──────▶
+//! frames   ───[ reorder ]──[ drop ]──[ duplicate ]──[ reset ]─────▶
 //!          clean
 //! ```
 
@@ -56,6 +58,10 @@ pub struct Schedule {
     pub network: Vec<Planned>,
     /// Disk faults in order of time; they do not overlap.
     pub disk: Vec<Planned>,
+    /// Faults of when things arrive, in order of time; they do not overlap.
+    pub flow: Vec<Planned>,
+    /// Faults of what arrives, in order of time; they do not overlap.
+    pub frames: Vec<Planned>,
     /// Kinds that make no sense with so few nodes.
     pub left_out: Vec<Kind>,
     /// When the last fault must have ended.
@@ -104,9 +110,19 @@ const NETWORK: Pace = Pace { on: 600..=800, off: 300..=450 };
 
 /// A node that lost power is back within a second; one whose disk is stuck must be noticed by the others.
 const DISK: Pace = Pace { on: 500..=900, off: 400..=600 };
+/// Long enough for a new leader while frames are late or held, so that they come into a later term.
+const LINKS: Pace = Pace { on: 700..=1100, off: 250..=400 };
 
 /// Faults are never made shorter than this share of their pace, percent; election timeouts must fit in.
 const SQUEEZE_MIN: u64 = 50;
+
+impl Schedule {
+    /// All faults, lane by lane.
+    pub fn all(&self) -> impl Iterator<Item = &Planned> {
+        let Schedule { process, network, flow, frames, disk, .. } = self;
+        process.iter().chain(network).chain(flow).chain(frames).chain(disk)
+    }
+}
 
 impl Pace {
     /// An average fault and the pause after it, milliseconds.
@@ -121,7 +137,7 @@ pub fn plan(options: &Options) -> Schedule {
         options.kinds.iter().partition(|kind| kind.nodes_min() <= options.nodes);
     let lane = |lane, pace, stream| {
         let kinds: Vec<Kind> = kinds.iter().copied().filter(|kind| kind.lane() == lane).collect();
-        let mut rng = StdRng::seed_from_u64(options.seed.wrapping_mul(2).wrapping_add(stream));
+        let mut rng = StdRng::seed_from_u64(options.seed.wrapping_mul(4).wrapping_add(stream));
         plan_lane(options, &kinds, pace, &mut rng)
     };
     Schedule {
@@ -129,6 +145,8 @@ pub fn plan(options: &Options) -> Schedule {
         network: lane(Lane::Network, &NETWORK, 1),
         // Far from the other lanes' streams of all seeds near this one.
         disk: lane(Lane::Disk, &DISK, 1 << 40),
+        flow: lane(Lane::Flow, &LINKS, 2),
+        frames: lane(Lane::Frames, &LINKS, 3),
         left_out,
         end: options.time_limit,
         out_max: options.out_max,
@@ -186,7 +204,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::nemesis::DiskFault;
+    use crate::nemesis::LinkFault;
 
     fn plan_all(seed: u64, nodes: u64, seconds: u64) -> Schedule {
         plan(&Options::new(Kind::ALL.to_vec(), seed, nodes, Duration::from_secs(seconds)))
@@ -194,48 +212,60 @@ mod tests {
 
     fn count_kinds(schedule: &Schedule) -> BTreeMap<Kind, u64> {
         let mut counts = BTreeMap::new();
-        for planned in schedule.process.iter().chain(&schedule.network).chain(&schedule.disk) {
+        for planned in schedule.all() {
             *counts.entry(planned.kind).or_default() += 1;
         }
         counts
     }
 
-    /// Each kind of these lanes is planned so often, whatever the seed, and there is room to repeat some.
-    fn check_coverage(lanes: &[Lane], seconds: u64, times: u64) {
+    /// What most workloads use.
+    fn usual() -> Vec<Kind> {
+        let rare = [
+            Kind::PartialMesh,
+            Kind::Thirds,
+            Kind::OneWayLink,
+            Kind::LoseLink,
+            Kind::KeepOne,
+            Kind::BlockPeer,
+        ];
+        let is_usual = |kind: &Kind| !rare.contains(kind) && kind.lane() != Lane::Disk;
+        Kind::ALL.into_iter().filter(is_usual).collect()
+    }
+
+    /// Each kind is planned so often, whatever the seed, and there is room to repeat some.
+    fn check_coverage(kinds: &[Kind], seconds: u64, times: u64) {
         for seed in 0..1000 {
-            let counts = count_kinds(&plan_all(seed, 5, seconds));
-            for kind in Kind::ALL.into_iter().filter(|kind| lanes.contains(&kind.lane())) {
-                let count = counts.get(&kind).copied().unwrap_or(0);
-                assert!(count >= times, "seed {seed}: {kind} {count} times");
-            }
+            let limit = Duration::from_secs(seconds);
+            let counts = count_kinds(&plan(&Options::new(kinds.to_vec(), seed, 5, limit)));
+            assert_eq!(counts.len(), kinds.len(), "seed {seed}: {counts:?}");
+            assert!(counts.values().all(|count| *count >= times), "seed {seed}: {counts:?}");
         }
     }
 
-    const PROCESS_AND_NETWORK: [Lane; 2] = [Lane::Process, Lane::Network];
-
     #[test]
-    fn half_a_minute_has_each_kind_three_times() {
-        check_coverage(&PROCESS_AND_NETWORK, 30, 3);
-        // There are more kinds of disk fault.
-        check_coverage(&[Lane::Disk], 30, 2);
+    fn half_a_minute_has_each_kind_three_times_of_all_nearly_twice() {
+        check_coverage(&usual(), 30, 3);
+        check_coverage(&Kind::ALL, 32, 2);
     }
 
     #[test]
-    fn twenty_seconds_have_each_kind_twice() {
-        check_coverage(&PROCESS_AND_NETWORK, 20, 2);
-        check_coverage(&[Lane::Disk], 20, 1);
+    fn twenty_seconds_have_each_kind_twice_of_all_once() {
+        check_coverage(&usual(), 20, 2);
+        check_coverage(&Kind::ALL, 20, 1);
     }
 
     #[test]
-    fn six_seconds_have_each_kind_once() {
-        check_coverage(&PROCESS_AND_NETWORK, 6, 1);
+    fn six_seconds_have_each_kind_once_of_all_sixteen() {
+        check_coverage(&usual(), 6, 1);
+        check_coverage(&Kind::ALL, 16, 1);
     }
 
     #[test]
     fn faults_of_a_lane_do_not_overlap_and_end_in_time() {
         for seed in 0..1000 {
             let schedule = plan_all(seed, 5, 1 + seed % 60);
-            for lane in [&schedule.process, &schedule.network, &schedule.disk] {
+            let Schedule { process, network, flow, frames, disk, .. } = &schedule;
+            for lane in [process, network, flow, frames, disk] {
                 for pair in lane.windows(2) {
                     assert!(pair[0].start + pair[0].duration < pair[1].start, "seed {seed}");
                 }
@@ -294,22 +324,19 @@ mod tests {
     #[test]
     fn kinds_that_need_more_nodes_are_left_out() {
         let schedule = plan_all(1, 1, 30);
-        let left_out = [
-            Kind::IsolateOne,
-            Kind::IsolateLeader,
-            Kind::Halves,
-            Kind::Bridge,
-            Kind::Ring,
-            Kind::OneWay,
-            Kind::Disk(DiskFault::BitFlip),
-            Kind::Disk(DiskFault::Truncate),
-            Kind::Disk(DiskFault::Wipe),
-        ];
-        assert_eq!(schedule.left_out, left_out);
         let planned: Vec<Kind> = count_kinds(&schedule).into_keys().collect();
-        assert!(planned.starts_with(&[Kind::Kill, Kind::Pause, Kind::BlockClient]));
-        assert_eq!(planned.len() + left_out.len(), Kind::ALL.len());
-        assert_eq!(plan_all(1, 3, 30).left_out, []);
+        let link = [LinkFault::Delay, LinkFault::Rate, LinkFault::HalfOpen, LinkFault::Reset];
+        let mut possible = vec![Kind::Kill, Kind::Pause, Kind::BlockClient];
+        possible.extend(link.map(Kind::Link));
+        let is_lost = |kind: &Kind| kind.lane() == Lane::Disk && !kind.is_damage();
+        possible.extend(Kind::ALL.into_iter().filter(is_lost));
+        possible.sort_unstable();
+        assert_eq!(planned, possible);
+        let left_out: Vec<Kind> =
+            Kind::ALL.into_iter().filter(|kind| !possible.contains(kind)).collect();
+        assert_eq!(schedule.left_out, left_out);
+        assert_eq!(plan_all(1, 3, 30).left_out, [Kind::KeepOne]);
+        assert_eq!(plan_all(1, 4, 30).left_out, []);
     }
 
     #[test]

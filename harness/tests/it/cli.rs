@@ -49,7 +49,15 @@ fn wrong_usage_exits_64_and_names_the_remedy() {
             "register has 2 nodes, and the fault ring takes at least 3",
         ),
         (&["run", "register", "--time-limit", "1000000y"], "must be at most 30d"),
-        (&["run", "register", "--backend", "netns"], "[possible values: proxy]"),
+        (&["run", "register", "--backend", "magic"], "[possible values: proxy, netns]"),
+        (
+            &["run", "bad-network", "--backend", "netns"],
+            "cannot do, as the kernel sees packets only: delay, rate",
+        ),
+        (
+            &["run", "register", "--backend", "netns", "--faults", "kill,hold"],
+            "the backend netns cannot do the fault hold",
+        ),
         (&["run", "register", "--raftd", "/nowhere/raftd"], "there is no raftd at /nowhere/raftd"),
         (&["check", "/nowhere/history.jsonl"], "there is no history at /nowhere/history.jsonl"),
         (&["report", "/nowhere"], "is this the directory of one run?"),

@@ -37,6 +37,8 @@ fn only(kind: Kind, duration_ms: u64, attempts: u64) -> Schedule {
         Lane::Process => schedule.process.push(planned),
         Lane::Network => schedule.network.push(planned),
         Lane::Disk => schedule.disk.push(planned),
+        Lane::Flow => schedule.flow.push(planned),
+        Lane::Frames => schedule.frames.push(planned),
     }
     schedule
 }

@@ -9,6 +9,7 @@ mod cluster;
 mod disk;
 mod elections;
 mod faults;
+mod link_faults;
 mod nemesis;
 mod proxy;
 mod readme;

@@ -18,11 +18,12 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The listening end of a link: hands over what arrives on all its connections.
-struct Sink {
+pub(crate) struct Sink {
     address: SocketAddr,
     bytes: UnboundedReceiver<Vec<u8>>,
     received: Vec<u8>,
     accepted: Arc<AtomicU64>,
+    ended: Arc<AtomicU64>,
 }
 
 impl Sink {
@@ -32,11 +33,13 @@ impl Sink {
         let (sender, bytes) = mpsc::unbounded_channel();
         let accepted = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&accepted);
+        let ended = Arc::new(AtomicU64::new(0));
+        let ends = Arc::clone(&ended);
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
-                let sender = sender.clone();
+                let (sender, ends) = (sender.clone(), Arc::clone(&ends));
                 tokio::spawn(async move {
                     let mut buffer = vec![0; 4096];
                     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
@@ -44,14 +47,43 @@ impl Sink {
                             return;
                         }
                     }
+                    ends.fetch_add(1, Ordering::Relaxed);
                 });
             }
         });
-        Sink { address, bytes, received: Vec::new(), accepted }
+        Sink { address, bytes, received: Vec::new(), accepted, ended }
+    }
+
+    /// How many connections have ended.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// What has arrived since the last call, once it ends with this.
+    pub(crate) async fn until(&mut self, end: &str) -> String {
+        while !self.received.ends_with(end.as_bytes()) {
+            self.more().await;
+        }
+        String::from_utf8(std::mem::take(&mut self.received)).unwrap()
+    }
+
+    /// What has arrived since the last call, once it is so many bytes.
+    pub(crate) async fn bytes(&mut self, length: usize) -> Vec<u8> {
+        while self.received.len() < length {
+            self.more().await;
+        }
+        std::mem::take(&mut self.received)
+    }
+
+    async fn more(&mut self) {
+        let more = tokio::time::timeout(DEADLINE, self.bytes.recv()).await;
+        let seen = || String::from_utf8_lossy(&self.received).into_owned();
+        let more = more.unwrap_or_else(|_| panic!("no more than {:?}", seen()));
+        self.received.extend(more.unwrap());
     }
 
     /// Waits until this is what has arrived since the last call.
-    async fn expect(&mut self, expected: &str) {
+    pub(crate) async fn expect(&mut self, expected: &str) {
         while self.received != expected.as_bytes() {
             let seen = String::from_utf8_lossy(&self.received).into_owned();
             let more = tokio::time::timeout(DEADLINE, self.bytes.recv()).await;
@@ -68,7 +100,7 @@ impl Sink {
 }
 
 /// A link, its listening end, and a connection through it.
-async fn linked() -> (Link, Sink, TcpStream) {
+pub(crate) async fn linked() -> (Link, Sink, TcpStream) {
     let link = Link::bind().await.unwrap();
     let sink = Sink::bind().await;
     link.set_upstream(Some(sink.address));
@@ -76,7 +108,7 @@ async fn linked() -> (Link, Sink, TcpStream) {
     (link, sink, stream)
 }
 
-async fn until(link: &Link, what: &str, condition: impl Fn(&Link) -> bool) {
+pub(crate) async fn until(link: &Link, what: &str, condition: impl Fn(&Link) -> bool) {
     let seen = || {
         std::future::ready(if condition(link) {
             Ok(())
@@ -93,7 +125,7 @@ async fn dropped(link: &Link, bytes: u64) {
 }
 
 /// Waits until the other end resets the connection, or (if it was reset before it could be used) says so otherwise.
-async fn is_reset(mut stream: TcpStream) {
+pub(crate) async fn is_reset(mut stream: TcpStream) {
     let read = tokio::time::timeout(DEADLINE, stream.read(&mut [0; 1])).await.expect("still open");
     assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }

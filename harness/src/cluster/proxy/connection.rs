@@ -1,4 +1,4 @@
-//! One proxied connection: two pumps, and what its link's mode does to it.
+//! One proxied connection: two pumps, and what its link's mode and faults do to it.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,16 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use super::gate::{Fate, Gate};
+use super::effect::End;
+use super::faults::{Doom, Fall};
+use super::pump::{BUFFER_BYTES, Pump};
 use super::{Mode, Shared};
-
-/// Read at a time, bytes. Enough for a batch of entries.
-const BUFFER_BYTES: usize = 64 << 10;
 
 /// How long no connection is accepted after a failure to do so, such as no file descriptor being left.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(20);
@@ -32,7 +31,7 @@ pub(super) async fn accept(link: Arc<Shared>, listener: TcpListener) {
             }
             Err(error) => {
                 tracing::warn!(%error, address = %link.address, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                sleep(ACCEPT_AGAIN_AFTER).await;
             }
         }
         while connections.try_join_next().is_some() {}
@@ -56,21 +55,82 @@ async fn serve(link: Arc<Shared>, mut down: TcpStream) {
     };
     // Latency is what makes faults interesting; a link without this option still works.
     drop(down.set_nodelay(true));
-    let shares = Shares { link: &link, lost_first: AtomicBool::new(false) };
+    let number = link.faults.next_connection();
+    let shares = Shares { link: &link, number, lost_first: AtomicBool::new(false) };
     let (down_reader, down_writer) = down.split();
     let (up_reader, up_writer) = up.split();
-    let ended = tokio::select! {
+    let end = tokio::select! {
         ended = async {
             tokio::try_join!(
-                pump(&shares, mode.clone(), down_reader, up_writer),
-                pump(&shares, mode.clone(), up_reader, down_writer),
+                Pump::new(&shares, mode.clone(), End::Dialler).run(down_reader, up_writer),
+                Pump::new(&shares, mode.clone(), End::Listener).run(up_reader, down_writer),
             )
-        } => ended.is_ok(),
-        never = broken(&shares, mode.clone()) => never.is_ok(),
+        } => if ended.is_ok() { Ending::Proper } else { Ending::Broken },
+        never = broken(&shares, mode.clone()) => match never {
+            Ok(never) => match never {},
+            Err(Broken) => Ending::Broken,
+        },
+        doom = link.faults.doom(number) => Ending::Doomed(doom),
     };
-    if !ended {
-        reset_on_close(&down);
-        reset_on_close(&up);
+    match end {
+        Ending::Proper => {}
+        Ending::Broken => {
+            reset_on_close(&down);
+            reset_on_close(&up);
+        }
+        Ending::Doomed(doom) => fall(&link, doom, down, up).await,
+    }
+}
+
+/// How a connection comes to its end.
+enum Ending {
+    /// Both ends have closed it.
+    Proper,
+    /// It must be reset.
+    Broken,
+    /// A fault ends it.
+    Doomed(Doom),
+}
+
+/// Ends a connection in the way of a fault.
+async fn fall(link: &Shared, doom: Doom, mut down: TcpStream, mut up: TcpStream) {
+    match doom.how {
+        Fall::Reset => {
+            count(&link.counters.reset, 1);
+            reset_on_close(&down);
+            reset_on_close(&up);
+        }
+        Fall::HalfOpen { left } => {
+            let (mut left, gone) = match left {
+                End::Dialler => (down, up),
+                End::Listener => (up, down),
+            };
+            reset_on_close(&gone);
+            drop(gone);
+            tokio::select! {
+                () = link.faults.lifted(doom) => {}
+                () = drain(link, &mut left) => {}
+            }
+            // What comes now is answered by an end that knows nothing of the connection.
+            reset_on_close(&left);
+        }
+        Fall::SlowClose { by } => {
+            // An error means that this end is closed already.
+            drop(down.shutdown().await);
+            tokio::select! {
+                () = sleep(by) => {}
+                () = link.faults.lifted(doom) => {}
+            }
+            drop(up.shutdown().await);
+        }
+    }
+}
+
+/// Swallows what somebody says until they end.
+async fn drain(link: &Shared, stream: &mut TcpStream) {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        link.dropped(&buffer[..length]);
     }
 }
 
@@ -82,10 +142,12 @@ async fn connect(link: &Shared) -> io::Result<TcpStream> {
 }
 
 /// What both directions of a connection share.
-struct Shares<'a> {
-    link: &'a Shared,
+pub(super) struct Shares<'a> {
+    pub(super) link: &'a Shared,
+    /// The connection's number among those of the link.
+    pub(super) number: u64,
     /// Whether one of them never got through its first line.
-    lost_first: AtomicBool,
+    pub(super) lost_first: AtomicBool,
 }
 
 /// Why a connection must be reset.
@@ -126,87 +188,13 @@ async fn swallow(link: &Shared, down: &mut TcpStream, mut mode: watch::Receiver<
     }
 }
 
-/// Moves bytes in one direction until its end, and passes that on.
-async fn pump(
-    shares: &Shares<'_>,
-    mut mode: watch::Receiver<Mode>,
-    mut reader: ReadHalf<'_>,
-    mut writer: WriteHalf<'_>,
-) -> io::Result<()> {
-    let mut gate = Gate::default();
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        match reader.read(&mut buffer).await {
-            Ok(0) => {
-                not_cut(&mut mode).await;
-                return writer.shutdown().await;
-            }
-            Ok(length) => {
-                let passed =
-                    pass(shares, &mut gate, &mut mode, &buffer[..length], &mut writer).await;
-                if let Err(error) = passed {
-                    not_cut(&mut mode).await;
-                    return Err(error);
-                }
-            }
-            Err(error) => {
-                not_cut(&mut mode).await;
-                return Err(error);
-            }
-        }
-    }
-}
-
-/// A cut hides the end of a connection, too.
-async fn not_cut(mode: &mut watch::Receiver<Mode>) {
-    // An error means that the link is gone, and so are its cuts.
-    drop(mode.wait_for(|mode| *mode != Mode::Cut).await);
-}
-
-/// Writes what passes the gate of these bytes.
-async fn pass(
-    shares: &Shares<'_>,
-    gate: &mut Gate,
-    mode: &mut watch::Receiver<Mode>,
-    bytes: &[u8],
-    writer: &mut WriteHalf<'_>,
-) -> io::Result<()> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let open = *mode.borrow_and_update() == Mode::Pass;
-        let (fate, length) = gate.next(open, rest);
-        let done = match fate {
-            Fate::Dropped => length,
-            Fate::Kept => tokio::select! {
-                biased;
-                written = writer.write(&rest[..length]) => written?,
-                // The receiver does not read for now. If the link was cut meanwhile, what is left is lost.
-                changed = mode.changed() => changed.map(|()| 0).map_err(io::Error::other)?,
-            },
-        };
-        let (met, left) = rest.split_at(done);
-        gate.advance(fate, met);
-        match fate {
-            Fate::Kept => shares.link.passed(met),
-            Fate::Dropped => {
-                shares.link.dropped(met);
-                if gate.lost_first() {
-                    shares.lost_first.store(true, Ordering::Relaxed);
-                }
-            }
-        }
-        rest = left;
-    }
-    Ok(())
-}
-
 impl Shared {
-    fn passed(&self, bytes: &[u8]) {
+    pub(super) fn passed(&self, bytes: &[u8]) {
         count(&self.counters.bytes, bytes.len());
         count(&self.counters.lines, lines(bytes));
     }
 
-    fn dropped(&self, bytes: &[u8]) {
+    pub(super) fn dropped(&self, bytes: &[u8]) {
         count(&self.counters.bytes_dropped, bytes.len());
         count(&self.counters.lines_dropped, lines(bytes));
     }

@@ -15,8 +15,16 @@ use tokio::task::AbortHandle;
 
 use super::{Error, NodeId};
 
+pub use self::effect::{Effect, End, Release, Span};
+
+use self::faults::Faults;
+
 mod connection;
+mod effect;
+mod faults;
+mod frames;
 mod gate;
+mod pump;
 
 /// What a link does with what it is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +89,7 @@ pub struct Link {
 struct Shared {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
+    faults: Faults,
     /// Where it leads to, if there is anybody.
     upstream: Mutex<Option<SocketAddr>>,
     counters: Counters,
@@ -110,6 +119,7 @@ impl Link {
         let shared = Arc::new(Shared {
             address,
             mode: watch::Sender::new(Mode::Pass),
+            faults: Faults::default(),
             upstream: Mutex::new(None),
             counters: Counters::default(),
         });
@@ -135,6 +145,27 @@ impl Link {
     /// What it does.
     pub fn mode(&self) -> Mode {
         *self.shared.mode.borrow()
+    }
+
+    /// Begins a fault; returns its number. Several may be at work; the seed decides what each leaves to chance.
+    pub fn inflict(&self, effect: Effect, seed: u64) -> u64 {
+        self.shared.faults.inflict(effect, seed)
+    }
+
+    /// How much a fault has done, in its effect's unit; 0 if it has ended.
+    pub fn bites(&self, fault: u64) -> u64 {
+        self.shared.faults.bites(fault)
+    }
+
+    /// Ends a fault; returns how much it has done, or 0 if it had ended already.
+    pub fn lift(&self, fault: u64) -> u64 {
+        self.shared.faults.lift(fault)
+    }
+
+    /// Lets everything pass again, and ends all faults.
+    pub fn heal(&self) {
+        self.set_mode(Mode::Pass);
+        self.shared.faults.lift_all();
     }
 
     /// Its counters.
@@ -210,13 +241,15 @@ impl Mesh {
                 link.set_upstream(addresses.map(|(peer, _)| peer));
             }
         }
-        self.client(node).set_upstream(addresses.map(|(_, client)| client));
+        if let Some(link) = self.clients.get(&node) {
+            link.set_upstream(addresses.map(|(_, client)| client));
+        }
     }
 
     /// Lets everything pass again.
     pub fn pass_all(&self) {
         for link in self.peers.values().chain(self.clients.values()) {
-            link.set_mode(Mode::Pass);
+            link.heal();
         }
     }
 }
