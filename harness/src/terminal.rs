@@ -42,7 +42,9 @@ pub fn verdict(out: &mut impl Write, record: &Record) -> io::Result<()> {
     if !record.faults.is_empty() {
         facts.add_row(["faults", &faults(record)]);
     }
-    facts.add_row(["leaders", &plural(results.counts.leader_changes, "change")]);
+    if results.checks.iter().any(|check| check.name == "nodes") {
+        facts.add_row(["leaders", &plural(results.counts.leader_changes, "change")]);
+    }
     writeln!(out, "{}", facts.trim_fmt())?;
     if let Some(violation) = violation(results) {
         writeln!(
@@ -130,14 +132,18 @@ fn operations(record: &Record) -> String {
     let counts = &record.results.counts;
     let by_f: Vec<_> =
         counts.ok_by_f.iter().map(|(f, n)| format!("{f} {}", HumanCount(*n))).collect();
+    // Some histories from elsewhere have no times.
+    let seconds = match counts.duration / 1_000_000_000 {
+        0 => String::new(),
+        seconds => format!(" in {seconds} s"),
+    };
     format!(
-        "{} ok ({}), {} failed, {} of unknown outcome, on {} keys in {} s",
+        "{} ok ({}), {} failed, {} of unknown outcome, on {}{seconds}",
         HumanCount(counts.ok),
         by_f.join(", "),
         HumanCount(counts.fail),
         HumanCount(counts.info),
-        HumanCount(counts.keys),
-        counts.duration / 1_000_000_000
+        plural(counts.keys, "key"),
     )
 }
 

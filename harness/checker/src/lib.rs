@@ -5,6 +5,8 @@
 //! let results = check(&history, &Options::default());     // a verdict, and every check's own part
 //! ```
 //!
+//! How to add a model: see [`model`].
+//!
 //! The verdict is a function of the history alone: nothing here knows clusters, processes, clocks or files other than
 //! the one it is told to read.
 

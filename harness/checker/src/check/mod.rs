@@ -80,11 +80,17 @@ pub fn check(history: &History, options: &Options<'_>) -> Results {
         checks.push(nodes::check(history, &cluster, options));
     }
     let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Unknown);
-    Results { verdict, headline: headline(verdict, &checks, &counts), checks, counts }
+    let through = (history.format() == Format::History).then(|| {
+        let faults: u64 = counts.faults.values().sum();
+        let changes = text::count(counts.leader_changes, "leader change");
+        format!(", through {} and {changes}", text::count(faults, "fault"))
+    });
+    let headline = headline(verdict, &checks, &counts, &through.unwrap_or_default());
+    Results { verdict, headline, checks, counts }
 }
 
-/// The verdict in one sentence.
-fn headline(verdict: Verdict, checks: &[Check], counts: &Counts) -> String {
+/// The verdict in one sentence; `through` says what the operations went through, if that is known.
+fn headline(verdict: Verdict, checks: &[Check], counts: &Counts, through: &str) -> String {
     let first = |verdict: Verdict, names: &[&str]| {
         let of = |name: &&str| {
             checks.iter().find(|check| check.name == *name && check.verdict == verdict)
@@ -93,14 +99,9 @@ fn headline(verdict: Verdict, checks: &[Check], counts: &Counts) -> String {
     };
     match verdict {
         Verdict::Valid => {
-            let faults: u64 = counts.faults.values().sum();
-            format!(
-                "Valid: {} on {} are linearizable, through {} and {}.",
-                text::count(counts.invoked, "operation"),
-                text::count(counts.keys, "key"),
-                text::count(faults, "fault"),
-                text::count(counts.leader_changes, "leader change"),
-            )
+            let operations = text::count(counts.invoked, "operation");
+            let keys = text::count(counts.keys, "key");
+            format!("Valid: {operations} on {keys} are linearizable{through}.")
         }
         Verdict::Unknown => {
             format!("Unknown: {}", first(verdict, &["linearizable", "coverage", "nodes"]))

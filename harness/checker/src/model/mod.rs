@@ -1,6 +1,54 @@
 //! The objects that clients work on, as single-threaded programs would see them.
 //!
 //! A model is one small file: how its operations are written ([`spec::Spec`]), and what they do ([`Sequential`]).
+//!
+//! # Adding a model
+//!
+//! 1. A file in this folder, with a `SPEC`, which makes [`Action`]s of names and values and [`crate::ops::Seen`] of
+//!    answers, and a type that implements [`Sequential`]. The lock is a small one: `mutex.rs`.
+//! 2. A variant of [`Model`], in [`Model::ALL`] and in `Model::spec`.
+//! 3. An arm wherever the compiler asks for one: the exact search goes through the states of any model by its
+//!    [`Sequential`] alone (`check/exact/semantics.rs`), and tests that need no search may leave it undecided
+//!    (`check/direct/mod.rs`). The tests of all models (`testing/`) then try it against an oracle that tries all orders.
+//!
+//! What it takes at the least is what its operations do. A register that can only grow, for example:
+//!
+//! ```
+//! use history_checker::model::{Model, Sequential};
+//! use history_checker::ops::{Action, KeyOps, Op, Seen};
+//!
+//! struct Maximum;
+//!
+//! impl Sequential for Maximum {
+//!     type State = i64;
+//!
+//!     fn start(&self, key: &KeyOps) -> i64 {
+//!         if let Seen::Number(number) = key.initial { number } else { 0 }
+//!     }
+//!
+//!     fn apply(&self, _: &KeyOps, state: &i64, op: &Op) -> Option<i64> {
+//!         match (op.action, op.seen) {
+//!             (Action::Incr(to), _) => Some(to.max(*state)),
+//!             (Action::Read, Seen::Number(seen)) => (seen == *state).then_some(*state),
+//!             (Action::Read, _) => Some(*state),
+//!             _ => None,
+//!         }
+//!     }
+//! }
+//!
+//! use history_checker::history::Outcome;
+//!
+//! let op = |action, seen| Op {
+//!     number: 0, call: 0, ret: 1, process: 0, outcome: Outcome::Ok, action, seen, log_index: 0,
+//! };
+//! let key = KeyOps::new(Model::Counter, None);
+//! let mut state = Maximum.start(&key);
+//! for raise in [3, 7, 5] {
+//!     state = Maximum.apply(&key, &state, &op(Action::Incr(raise), Seen::Unknown)).unwrap();
+//! }
+//! assert!(Maximum.apply(&key, &state, &op(Action::Read, Seen::Number(7))).is_some());
+//! assert!(Maximum.apply(&key, &state, &op(Action::Read, Seen::Number(5))).is_none());
+//! ```
 
 mod append;
 mod counter;

@@ -16,7 +16,7 @@ mod write;
 
 pub use self::context::Context;
 pub use self::facts::Facts;
-pub use self::reduce::{Core, reduce};
+pub use self::reduce::{Core, Start, near, reduce};
 pub use self::sentences::{Explanation, explain};
 pub use self::timeline::{timeline, timeline_svg};
 pub use self::weaker::{Holds, Weaker, weaker};

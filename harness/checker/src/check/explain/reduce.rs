@@ -11,6 +11,9 @@ const FEW: usize = 12;
 /// From this number on, what comes before the contradiction is cut off before anything else is tried.
 const MANY: usize = 200;
 
+/// A later start is looked for among so many operations before the end.
+const FAR: usize = 10_000;
+
 /// Few operations of one key that contradict each other.
 #[derive(Clone, Debug)]
 pub struct Core {
@@ -28,32 +31,37 @@ pub struct Core {
 /// Reduces a history as far as `work_max` allows: operations that went through a step or a decision.
 ///
 /// `contradicts` is the decision: the operation that fits nowhere if a history certainly has no linearization, none if
-/// it has one or that is not known. `start` names operations (by index) that a test found contradictory by themselves:
-/// they are tried first. None if the history itself cannot be shown to be contradictory.
+/// it has one or that is not known. `start` says what is known already. None if the history itself cannot be shown to be
+/// contradictory.
 pub fn reduce(
     key: &KeyOps,
-    start: Option<&[u32]>,
+    start: Start<'_>,
     contradicts: &mut dyn FnMut(&KeyOps) -> Option<u32>,
     work_max: u64,
 ) -> Option<Core> {
     let mut reducer = Reducer { contradicts, work: work_max, start: None };
     let named = start
+        .ops
         .filter(|start| !start.is_empty())
         .and_then(|start| steps::without(key, &Out::all_but(key, start)))
+        // Where little could be left out, it costs as much as all of it.
+        .filter(|fewer| start.blocked.is_none() || fewer.ops.len() <= MANY)
         .and_then(|fewer| reducer.decide(fewer));
-    let mut found = match named {
+    let mut found = match named.or_else(|| blocked_at(key, start.blocked?)) {
         Some(found) => found,
         None => reducer.decide(steps::tidy(key.clone()))?,
     };
-    reducer.shorten(&mut found);
-    // Where values cannot be left out one by one, the beginning can only go as a whole.
-    let is_whole = match found.key.model {
-        Model::Kv | Model::Mutex => true,
-        Model::Counter => found.key.ops.len() > MANY,
-        _ => false,
-    };
-    if is_whole {
+    // Where values cannot be left out one by one, the beginning can only go as a whole. A long one should go first of
+    // all: each decision costs as much as there is.
+    let is_whole = matches!(found.key.model, Model::Kv | Model::Mutex);
+    if found.key.ops.len() > MANY {
         reducer.start_later(&mut found);
+        reducer.shorten(&mut found);
+    } else {
+        reducer.shorten(&mut found);
+        if is_whole {
+            reducer.start_later(&mut found);
+        }
     }
     let mut is_minimal = reducer.thin_out(&mut found);
     // What forced the state belongs to the story, as long as it is short enough to be told.
@@ -67,6 +75,38 @@ pub fn reduce(
     let mut left = steps::compact(left);
     let context = context::of(key, &mut left, blocked, reducer.start);
     Some(Core { key: left, blocked, is_minimal, context })
+}
+
+/// What is known of a contradiction before it is reduced.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start<'a> {
+    /// Operations (indexes) that a test found contradictory by themselves: they are tried first.
+    pub ops: Option<&'a [u32]>,
+    /// An operation (index) up to whose return the history certainly has no linearization.
+    pub blocked: Option<u32>,
+}
+
+/// The history up to the return of an operation at which it is known to have no linearization.
+fn blocked_at(key: &KeyOps, blocked: u32) -> Option<Found> {
+    let Op { number, ret, .. } = *key.ops.get(index(blocked)).filter(|op| op.ret != NEVER)?;
+    let key = steps::cut(key, ret.saturating_add(1));
+    let place = key.ops.iter().position(|op| op.number == number)?;
+    Some(Found { blocked: u32::try_from(place).ok()?, key })
+}
+
+/// Whether some operations (indexes) contradict each other and what happened shortly before them: the number of the
+/// operation that fits nowhere by then. Each history that is tried is short, and taken from the whole by sound steps.
+pub fn near(
+    key: &KeyOps,
+    ops: &[u32],
+    contradicts: &mut dyn FnMut(&KeyOps) -> Option<u32>,
+) -> Option<u32> {
+    let rets = ops.iter().filter_map(|&op| Some(key.ops.get(index(op))?.ret));
+    let end = rets.filter(|&ret| ret != NEVER).max()?;
+    let mut found = Found { key: steps::cut(key, end.saturating_add(1)), blocked: 0 };
+    let mut reducer = Reducer { contradicts, work: u64::MAX, start: None };
+    let is_found = reducer.start_later(&mut found);
+    is_found.then(|| found.key.ops[index(found.blocked)].number)
 }
 
 /// Operations that contradict each other, and the one that fits nowhere.
@@ -145,7 +185,7 @@ impl Reducer<'_> {
         }
         let len = found.key.ops.len();
         let mut distance = 1;
-        while distance < len && self.work > 0 {
+        while distance < len.min(FAR) && self.work > 0 {
             // Not each operation tells the state that it found.
             let near = (len - distance).saturating_sub(distance / 8)..=len - distance;
             let start_at = |first: usize| Some((first, steps::start_at(&found.key, first)?));

@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::steps::{self, Atom, Out};
-use super::{Core, Facts, explain, reduce, timeline, timeline_svg, write_core};
+use super::{Core, Facts, Start, explain, reduce, timeline, timeline_svg, write_core};
 use crate::History;
 use crate::history::Outcome;
 use crate::model::semantics::{
@@ -111,7 +111,10 @@ fn a_core_contradicts_itself_and_nothing_can_be_left_out_of_it() {
     for seed in 0..cases() {
         let Some(key) = broken(seed, 12) else { continue };
         let start: Vec<u32> = (0..u32::try_from(key.ops.len()).expect("few")).collect();
-        let start = (seed % 3 == 0).then_some(start.as_slice());
+        let start = Start {
+            ops: (seed % 3 == 0).then_some(start.as_slice()),
+            blocked: (seed % 3 == 1).then(|| contradicts(&key)).flatten(),
+        };
         let core = reduce(&key, start, &mut contradicts, u64::MAX);
         let core = core.unwrap_or_else(|| panic!("seed {seed}: no core of {}", print(&key)));
         let told = || format!("seed {seed}: {} from {}", print(&core.key), print(&key));
@@ -171,7 +174,8 @@ impl Facts for Told<'_> {
 fn every_core_is_explained_in_words() {
     for seed in 0..cases() {
         let Some(key) = broken(seed, 12) else { continue };
-        let core = reduce(&key, None, &mut contradicts, u64::MAX).expect("a contradiction");
+        let core =
+            reduce(&key, Start::default(), &mut contradicts, u64::MAX).expect("a contradiction");
         let explanation = explain(&core, &Told(&key));
         let sentences = &explanation.sentences;
         let told = || format!("seed {seed}: {sentences}\n{}", print(&core.key));
@@ -282,7 +286,8 @@ fn a_long_history_is_reduced_to_a_few_operations() {
             decisions = (decisions.0 + 1, decisions.1 + key.ops.len());
             long_contradicts(key)
         };
-        let core = reduce(&key, None, &mut count, 200_000_000).expect("a contradiction");
+        let core =
+            reduce(&key, Start::default(), &mut count, 200_000_000).expect("a contradiction");
         if std::env::var("SHOW").is_ok() {
             println!(
                 "{model} {small_values}: {} of {} operations, {decisions:?}: {}",
@@ -306,7 +311,8 @@ fn every_core_is_drawn_and_written_so_that_it_contradicts_itself_again() {
         if key.ops.iter().any(|op| op.action == Action::Remove(NOTHING)) {
             continue;
         }
-        let core = reduce(&key, None, &mut contradicts, u64::MAX).expect("a contradiction");
+        let core =
+            reduce(&key, Start::default(), &mut contradicts, u64::MAX).expect("a contradiction");
         let facts = Told(&key);
         let drawing = timeline(&core, &facts, 80);
         let written = write_core(&core, &facts);

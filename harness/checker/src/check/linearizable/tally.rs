@@ -80,12 +80,17 @@ impl<'h> Tally<'h> {
         if let Some((first, _)) = self.contradictory().next() {
             let contradictory = self.contradictory().count();
             let still = self.weaker.and_then(|weaker| weaker.strongest());
+            let still =
+                still.map_or(String::new(), |still| format!(" The whole is still {still}."));
+            if first.name.is_none() && self.keys.len() == 1 {
+                let operations = text::count(u64::from(self.history.operations()), "operation");
+                return format!("No order explains the {operations}.{still}");
+            }
             return format!(
-                "{} of {all} {} not linearizable, the first is {}.{}",
+                "{} of {all} {} not linearizable, the first is {}.{still}",
                 text::number(contradictory),
                 if contradictory == 1 { "is" } else { "are" },
                 name(first),
-                still.map_or(String::new(), |still| format!(" The whole is still {still}."))
             );
         }
         let Some((key, position, limit)) = self.undecided().next() else {

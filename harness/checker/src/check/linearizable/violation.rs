@@ -2,7 +2,7 @@
 
 use super::decide::{Decision, contradiction};
 use crate::check::decision::Budget;
-use crate::check::explain::{self, Facts};
+use crate::check::explain::{self, Facts, Start};
 use crate::check::text;
 use crate::history::History;
 use crate::ops::{KeyOps, Op};
@@ -10,6 +10,9 @@ use crate::results::{self, Violation};
 
 /// Operations that go through steps and decisions of a reduction, at most.
 const REDUCTION_WORK_MAX: u64 = 20_000_000;
+
+/// And for each operation of the key: to find a later start of a long history takes a few dozen passes.
+const REDUCTION_WORK_EACH: u64 = 50;
 
 /// Columns of a timeline in text.
 const COLUMNS: usize = 100;
@@ -27,8 +30,11 @@ pub(super) fn violation(
         Decision::Linearizable(..) | Decision::Undecided { .. } => (None, None),
     };
     let mut contradicts = |key: &KeyOps| contradiction(key, budget);
-    let core = explain::reduce(key, start, &mut contradicts, REDUCTION_WORK_MAX);
-    let of_key = OfKey { history, key };
+    let start = Start { ops: start, blocked };
+    let operations = u64::try_from(key.ops.len()).unwrap_or(u64::MAX);
+    let work = REDUCTION_WORK_MAX.saturating_add(operations.saturating_mul(REDUCTION_WORK_EACH));
+    let core = explain::reduce(key, start, &mut contradicts, work);
+    let of_key = OfKey::new(history, key);
     let Some(core) = core else { return unexplained(&of_key, blocked) };
     let told = explain::explain(&core, &of_key);
     let time = of_key.invoked_ns(told.blocked).unwrap_or(0);
@@ -77,16 +83,20 @@ fn unexplained(of_key: &OfKey<'_>, blocked: Option<u32>) -> Violation {
 struct OfKey<'h> {
     history: &'h History,
     key: &'h KeyOps,
+    /// Their places by their numbers, which need not rise with their calls.
+    places: Vec<(u32, usize)>,
 }
 
-impl OfKey<'_> {
+impl<'h> OfKey<'h> {
+    fn new(history: &'h History, key: &'h KeyOps) -> OfKey<'h> {
+        let mut places: Vec<_> = key.ops.iter().map(|op| op.number).zip(0..).collect();
+        places.sort_unstable();
+        OfKey { history, key, places }
+    }
+
     fn op(&self, number: u32) -> Option<&Op> {
-        let ops = &self.key.ops;
-        match ops.binary_search_by_key(&number, |op| op.number) {
-            Ok(place) => ops.get(place),
-            // Where operations came as a whole, their numbers do not rise with their calls.
-            Err(_) => ops.iter().find(|op| op.number == number),
-        }
+        let place = self.places.binary_search_by_key(&number, |&(number, _)| number).ok()?;
+        self.key.ops.get(self.places[place].1)
     }
 }
 
