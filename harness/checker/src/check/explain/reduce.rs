@@ -74,7 +74,20 @@ pub fn reduce(
     let Found { key: left, blocked } = found;
     let mut left = steps::compact(left);
     let context = context::of(key, &mut left, blocked, reducer.start);
-    Some(Core { key: left, blocked, is_minimal, context })
+    let mut core = Core { key: left, blocked, is_minimal, context };
+    if matches!(core.key.model, Model::Register | Model::CasRegister) {
+        tell_start(&mut core);
+    }
+    Some(core)
+}
+
+/// Takes the read that tells what a register was at first into the core: without it the value would come from nowhere.
+fn tell_start(core: &mut Core) {
+    let Some(start) = core.context.start.take() else { return };
+    let place = core.key.ops.partition_point(|op| op.call < start.call);
+    core.key.ops.insert(place, start);
+    core.context.hidden.insert(place.min(core.context.hidden.len()), 0);
+    core.blocked += u32::from(place <= index(core.blocked));
 }
 
 /// What is known of a contradiction before it is reduced.
@@ -180,6 +193,7 @@ impl Reducer<'_> {
     /// A later start, if one will do; whether it is later. First near the end, then ever farther from it.
     fn start_later(&mut self, found: &mut Found) -> bool {
         let few = found.key.ops.len() <= FEW;
+        let is_register = matches!(found.key.model, Model::Register | Model::CasRegister);
         if few && !matches!(found.key.model, Model::Kv | Model::Counter | Model::Mutex) {
             return false;
         }
@@ -188,7 +202,12 @@ impl Reducer<'_> {
         while distance < len.min(FAR) && self.work > 0 {
             // Not each operation tells the state that it found.
             let near = (len - distance).saturating_sub(distance / 8)..=len - distance;
-            let start_at = |first: usize| Some((first, steps::start_at(&found.key, first)?));
+            let start_at = |first: usize| {
+                let op = &found.key.ops[first];
+                // A read is all that there is to tell of the state then.
+                let tells = !is_register || op.action == Action::Read;
+                Some((first, tells.then(|| steps::start_at(&found.key, first))??))
+            };
             if let Some((first, start)) = near.rev().take(64).find_map(start_at) {
                 let number = found.key.ops[first].number;
                 let is_smaller = size(&start) < size(&found.key);

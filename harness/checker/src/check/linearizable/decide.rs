@@ -152,15 +152,20 @@ fn confirmed(key: &KeyOps, ops: &[u32], budget: &Budget<'_>) -> Option<u32> {
 /// The operation that fits nowhere, if the operations certainly contradict each other. For small histories the search
 /// is the quickest way; for large ones it is worth trying without.
 pub(super) fn contradiction(key: &KeyOps, budget: &Budget<'_>) -> Option<u32> {
-    if key.ops.len() > SMALL
-        && let Finding::Order(_) = direct::decide(key)
-    {
-        return None;
-    }
-    match exact::search(key, budget).0 {
+    match answer(key, budget) {
         Answer::Blocked { op } => Some(op),
         Answer::Linearizable | Answer::GaveUp { .. } => None,
     }
+}
+
+/// The same, with what it is if not that.
+pub(super) fn answer(key: &KeyOps, budget: &Budget<'_>) -> Answer {
+    if key.ops.len() > SMALL
+        && let Finding::Order(_) = direct::decide(key)
+    {
+        return Answer::Linearizable;
+    }
+    exact::search(key, budget).0
 }
 
 /// Up to so many operations there is nothing to gain by doing without a search.

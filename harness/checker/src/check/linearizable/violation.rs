@@ -1,7 +1,7 @@
 //! A key that is not linearizable, explained.
 
-use super::decide::{Decision, contradiction};
-use crate::check::decision::Budget;
+use super::decide::{Decision, answer};
+use crate::check::decision::{Answer, Budget};
 use crate::check::explain::{self, Facts, Start};
 use crate::check::text;
 use crate::history::History;
@@ -13,6 +13,10 @@ const REDUCTION_WORK_MAX: u64 = 20_000_000;
 
 /// And for each operation of the key: to find a later start of a long history takes a few dozen passes.
 const REDUCTION_WORK_EACH: u64 = 50;
+
+/// Configurations for each step of a reduction: there are many steps, and the small histories that they should lead to
+/// take few.
+const REDUCTION_CONFIGURATIONS_MAX: u64 = 30_000;
 
 /// Columns of a timeline in text.
 const COLUMNS: usize = 100;
@@ -29,7 +33,17 @@ pub(super) fn violation(
         }
         Decision::Linearizable(..) | Decision::Undecided { .. } => (None, None),
     };
-    let mut contradicts = |key: &KeyOps| contradiction(key, budget);
+    let configurations_max = budget.configurations_max.min(REDUCTION_CONFIGURATIONS_MAX);
+    let small = Budget { configurations_max, ..*budget };
+    let mut is_certain = true;
+    let mut contradicts = |key: &KeyOps| match answer(key, &small) {
+        Answer::Blocked { op } => Some(op),
+        Answer::Linearizable => None,
+        Answer::GaveUp { .. } => {
+            is_certain = false;
+            None
+        }
+    };
     let start = Start { ops: start, blocked };
     let operations = u64::try_from(key.ops.len()).unwrap_or(u64::MAX);
     let work = REDUCTION_WORK_MAX.saturating_add(operations.saturating_mul(REDUCTION_WORK_EACH));
@@ -46,7 +60,7 @@ pub(super) fn violation(
         time,
         core: Some(results::Core {
             operations: u64::try_from(core.key.ops.len()).unwrap_or(u64::MAX),
-            is_minimal: core.is_minimal,
+            is_minimal: core.is_minimal && is_certain,
             timeline: explain::timeline(&core, &of_key, COLUMNS),
             svg: explain::timeline_svg(&core, &of_key),
             history: explain::write_core(&core, &of_key),

@@ -32,25 +32,43 @@ pub(super) fn unseen(makes: &[Make], looks: &[Look], slots: usize, registers: us
     for look in looks {
         lookers[index(look.slot)] += 1;
     }
-    let mut gone = vec![false; makes.len()];
-    // A chain of cas comes undone from its end. More than a few rounds are for chains that their calls have crosswise.
-    for _ in 0..4 {
-        let mut progress = false;
-        for (make, gone) in makes.iter().zip(&mut gone).rev() {
-            if make.is_out && !*gone && lookers[index(make.slot)] == 0 {
-                *gone = true;
-                progress = true;
-                if let Some(slot) = make.looks_at {
-                    lookers[index(slot)] -= 1;
-                }
-            }
-        }
-        if !progress {
-            break;
+    let needed = needed(makes, &lookers);
+    let gone = makes.iter().map(|make| make.is_out && !needed[index(make.slot)]);
+    let mut gone: Vec<bool> = gone.collect();
+    for (make, _) in makes.iter().zip(&gone).filter(|(_, gone)| **gone) {
+        if let Some(slot) = make.looks_at {
+            lookers[index(slot)] -= 1;
         }
     }
     overwritten(makes, looks, (slots, registers), (&lookers, &mut gone));
     gone
+}
+
+/// By value: whether somebody looks at it who stays, if all go that are wanted out, but for those that make such a value;
+/// they stay, and look in turn.
+fn needed(makes: &[Make], lookers: &[u32]) -> Vec<bool> {
+    let mut left = lookers.to_vec();
+    let mut by_slot: Vec<(u32, u32)> = Vec::new();
+    for Make { slot, looks_at, .. } in makes.iter().filter(|make| make.is_out) {
+        if let Some(looks_at) = *looks_at {
+            left[index(looks_at)] -= 1;
+            by_slot.push((*slot, looks_at));
+        }
+    }
+    by_slot.sort_unstable();
+    by_slot.dedup();
+    let mut needed: Vec<bool> = left.iter().map(|&lookers| lookers > 0).collect();
+    let mut news: Vec<u32> =
+        (0..).zip(&needed).filter(|(_, is)| **is).map(|(slot, _)| slot).collect();
+    while let Some(slot) = news.pop() {
+        let first = by_slot.partition_point(|&(made, _)| made < slot);
+        for &(_, looks_at) in by_slot[first..].iter().take_while(|&&(made, _)| made == slot) {
+            if !std::mem::replace(&mut needed[index(looks_at)], true) {
+                news.push(looks_at);
+            }
+        }
+    }
+    needed
 }
 
 /// Those that certainly were overwritten before anyone can have looked at their value: by P, with every look at the
