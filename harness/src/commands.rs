@@ -224,7 +224,7 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
         (
             Listable::Faults,
             "Faults (--faults KIND,KIND…; `partition` is all of the network, `disk` all of the disk)",
-            faults(),
+            if matches!(what, None | Some(Listable::Faults)) { faults() } else { Vec::new() },
         ),
         (
             Listable::Models,
@@ -261,8 +261,11 @@ fn faults() -> Vec<[String; 2]> {
     let describe = |kind: Kind| match (kind.lane(), &disks) {
         (Lane::Process | Lane::Network, _) => kind.describe().to_owned(),
         (Lane::Disk, Ok(())) => format!("{} (works here)", kind.describe()),
-        (Lane::Disk, Err(why)) => format!("{} (not here: {why})", kind.describe()),
+        (Lane::Disk, Err(_)) => format!("{} (not here)", kind.describe()),
     };
+    if let Err(why) = &disks {
+        terminal::note(why);
+    }
     Kind::ALL.map(|kind| [kind.name().to_owned(), describe(kind)]).to_vec()
 }
 

@@ -241,9 +241,12 @@ async fn disk_faults_of_disks_that_nobody_uses_have_no_proof() {
         let (_keep, stop) = watch::channel(false);
         nemesis.run(&only(Kind::Disk(fault), 20, 1), stop).await;
         let faults = faults(&mut events);
-        let [(_, start), (_, end)] = &faults[..] else { panic!("{faults:?}") };
-        assert_eq!((start.outcome.as_str(), end.proof), ("installed", 0), "{}", fault.name());
-        assert_eq!(end.unit, fault.unit());
+        // It is tried again as long as there is time.
+        assert!(faults.len() >= 2, "{faults:?}");
+        for pair in faults.chunks(2) {
+            assert_eq!((pair[0].1.outcome.as_str(), pair[1].1.proof), ("installed", 0), "{pair:?}");
+            assert_eq!(pair[1].1.unit, fault.unit());
+        }
     }
     cluster.shutdown().await.unwrap();
 }
