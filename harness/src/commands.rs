@@ -231,7 +231,7 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
         (
             Listable::Faults,
             "Faults (--faults KIND,KIND…; `partition` is all cuts and blocked ports, `network` all of connections, `disk` all of the disk)",
-            faults(),
+            if matches!(what, None | Some(Listable::Faults)) { faults() } else { Vec::new() },
         ),
         (
             Listable::Models,
@@ -276,12 +276,15 @@ fn faults() -> Vec<Vec<String>> {
                 kind.describe().to_owned()
             }
             (Lane::Disk, Ok(())) => format!("{} (works here)", kind.describe()),
-            (Lane::Disk, Err(why)) => format!("{} (not here: {why})", kind.describe()),
+            (Lane::Disk, Err(_)) => format!("{} (not here)", kind.describe()),
         };
         let possible = backends.into_iter().filter(|(network, _)| kind.is_possible_with(*network));
         let names: Vec<&str> = possible.map(|(_, name)| name).collect();
         vec![kind.name().to_owned(), describe, names.join(", ")]
     };
+    if let Err(why) = &disks {
+        terminal::note(why);
+    }
     Kind::ALL.map(row).to_vec()
 }
 

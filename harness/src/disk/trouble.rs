@@ -16,7 +16,8 @@ pub enum Trouble {
     Fail {
         /// Which ones.
         operation: Operation,
-        /// Whether only the next one does.
+        /// Whether only the next one does. Of reads, the next two: the kernel reads ahead first, tells nobody that this
+        /// failed, and reads again.
         once: bool,
     },
     /// Whatever needs room returns ENOSPC.
@@ -126,7 +127,8 @@ impl State {
     pub(super) fn admit(&mut self, operation: Operation) -> io::Result<()> {
         let errno = match self.trouble {
             Some(Trouble::Fail { operation: failing, once }) if failing == operation => {
-                if once {
+                let enough = if operation == Operation::Read { 2 } else { 1 };
+                if once && self.effect.errors + 1 >= enough {
                     self.trouble = None;
                 }
                 Errno::EIO

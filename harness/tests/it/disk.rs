@@ -177,7 +177,7 @@ fn operations_fail_once_or_until_the_trouble_ends() {
     bench.run("printf 1 > a").unwrap();
     for (operation, script) in [
         (Operation::Read, "cat a"),
-        (Operation::Write, "printf 2 > a"),
+        (Operation::Write, "echo 2 | cat > a"),
         (Operation::Sync, "sync a"),
         (Operation::Sync, "sync ."),
         (Operation::Create, "mkdir d"),
@@ -187,7 +187,9 @@ fn operations_fail_once_or_until_the_trouble_ends() {
         assert!(disk.has_failed_the_process());
         bench.run(script).unwrap();
         assert!(!disk.has_failed_the_process());
-        assert_eq!(disk.relieve().errors, 1, "{script}");
+        // What the kernel fails to read ahead, it reads again.
+        let errors = if operation == Operation::Read { 2 } else { 1 };
+        assert_eq!(disk.relieve().errors, errors, "{script}");
     }
     disk.trouble(Trouble::Fail { operation: Operation::Sync, once: false });
     assert!(bench.run("sync a").is_err() && bench.run("sync a").is_err());
@@ -202,7 +204,7 @@ fn full_disk_refuses_what_needs_room_and_nothing_else() {
     let disk = bench.mounted.disk();
     bench.run("printf 1 > a").unwrap();
     disk.trouble(Trouble::Full);
-    for script in ["printf 2 >> a", "printf 2 > b", "mkdir d", "fallocate -l 4096 a"] {
+    for script in ["echo 2 | cat >> a", "printf 2 > b", "mkdir d", "fallocate -l 4096 a"] {
         assert!(bench.run(script).unwrap_err().contains("No space left"), "{script}");
     }
     assert_eq!(bench.run("cat a; sync a; mv a c; cat c; rm c").unwrap(), "11");
@@ -259,8 +261,8 @@ fn damage_spares_what_looks_like_a_torn_write() {
     bench.run(script).unwrap();
     let mut hit = std::collections::BTreeSet::new();
     for seed in 0..20 {
-        bench.run("cat log whole > /dev/null").unwrap();
         let before = (bench.content("log"), bench.content("whole"));
+        bench.run("cat log whole > /dev/null").unwrap();
         let harm = disk.strike(Blow::FlipBits, seed).unwrap();
         let after = (bench.content("log"), bench.content("whole"));
         let turned = |a: &[u8], b: &[u8]| -> u32 {
@@ -273,8 +275,9 @@ fn damage_spares_what_looks_like_a_torn_write() {
         hit.insert(harm.path.unwrap());
     }
     assert_eq!(hit.len(), 2, "{hit:?}");
+    bench.run("true").unwrap();
     let harm = disk.strike(Blow::Truncate, 1).unwrap();
-    assert_eq!(harm.path, None, "nobody has used these files since the last strike: {harm:?}");
+    assert_eq!(harm.path, None, "the last process has not used any file: {harm:?}");
 }
 
 #[test]

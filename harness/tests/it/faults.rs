@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::cluster::{Cluster, Event, Status};
+use harness::cluster::{Cluster, Event, Options, Status};
 use harness::nemesis::schedule::{Aim, Planned, Schedule};
-use harness::nemesis::{Kind, Lane, Nemesis};
+use harness::nemesis::{DiskFault, Kind, Lane, Nemesis};
 use history_checker::history::Fault;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
@@ -217,4 +217,38 @@ async fn node_that_does_not_come_up_again_is_reported_by_healing() {
     let error = nemesis.heal_all().await.unwrap_err().to_string();
     assert!(error.contains("could not be restored") && error.contains("stderr"), "{error}");
     assert_eq!(cluster.view().borrow().with_status(Status::Up), [2, 3], "the others were healed");
+}
+
+#[tokio::test]
+async fn disk_faults_of_disks_that_nobody_uses_have_no_proof() {
+    if let Err(why) = harness::disk::check(env!("CARGO_BIN_EXE_harness").as_ref()) {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { disks: true, ..stand_ins(&dir, "") };
+    let (cluster, _) = start(&options).await;
+    let cluster = Arc::new(cluster.unwrap());
+    let (recorder, mut events) = unbounded_channel();
+    let nemesis = Nemesis::new(Arc::clone(&cluster), Arc::new(recorder));
+    let harmless = [
+        DiskFault::PowerLossAll,
+        DiskFault::TornWrite,
+        DiskFault::LostPages,
+        DiskFault::DiskFull,
+        DiskFault::SlowDisk,
+        DiskFault::StuckDisk,
+    ];
+    for fault in harmless {
+        let (_keep, stop) = watch::channel(false);
+        nemesis.run(&only(Kind::Disk(fault), 20, 1), stop).await;
+        let faults = faults(&mut events);
+        // It is tried again as long as there is time.
+        assert!(faults.len() >= 2, "{faults:?}");
+        for pair in faults.chunks(2) {
+            assert_eq!((pair[0].1.outcome.as_str(), pair[1].1.proof), ("installed", 0), "{pair:?}");
+            assert_eq!(pair[1].1.unit, fault.unit());
+        }
+    }
+    cluster.shutdown().await.unwrap();
 }

@@ -135,7 +135,7 @@ fn check_bites(kinds: &[Kind], limit: Duration, disks: bool) {
         assert_eq!(events.iter().filter(odd).collect::<Vec<_>>(), Vec::<&Event>::new());
         if std::env::var_os("SHOW").is_some() {
             for event in &events {
-                println!("{} {} {}", event.process(), event.f(), event.value());
+                eprintln!("{} {} {}", event.process(), event.f(), event.value());
             }
         }
     });
