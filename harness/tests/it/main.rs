@@ -10,6 +10,7 @@ mod elections;
 mod faults;
 mod link_faults;
 mod nemesis;
+mod netns;
 mod proxy;
 mod readme;
 mod report;

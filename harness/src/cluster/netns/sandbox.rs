@@ -1,5 +1,6 @@
 //! The namespaces that the harness itself goes into, and whether that is possible here.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -75,11 +76,22 @@ pub(in crate::cluster) fn join_network_of(pid: u32) -> io::Result<()> {
     setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno: Errno| errno.into())
 }
 
+/// Where tools are looked for: not everybody has those of administrators on the path.
+pub(super) fn path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
 /// Whether networks of nodes' own are possible here: tries one, in a process of its own.
 pub fn probe() -> Result<(), Unavailable> {
     for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
-        let asked =
-            Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let asked = Command::new(program)
+            .arg("-V")
+            .env("PATH", path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         if asked.is_err() {
             return Err(Unavailable::NoTool { program, package });
         }
