@@ -28,18 +28,18 @@ pub enum Unavailable {
     },
     /// The kernel refuses a namespace.
     #[error(
-        "the netns backend takes a network namespace, which the kernel refuses ({source}): run as root, or allow \
+        "the netns backend takes a network namespace, which the kernel refuses ({cause}): run as root, or allow \
          unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns, \
          or the container's seccomp profile), or use --backend proxy"
     )]
     Refused {
         /// What it says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Something in the namespace does not work.
-    #[error("the netns backend does not work here: {why}; use --backend proxy")]
+    #[error("{why}")]
     Broken {
-        /// What, and how.
+        /// In whole words: what, how, and what to do instead.
         why: String,
     },
 }
@@ -47,7 +47,7 @@ pub enum Unavailable {
 /// Goes into a network namespace of its own, for good, and into a user namespace if that takes one. Must be called
 /// while the process has one thread: others would stay outside.
 pub fn enter() -> Result<(), Unavailable> {
-    let refused = |source| Unavailable::Refused { source };
+    let refused = |cause| Unavailable::Refused { cause };
     if geteuid().is_root() && new_network().is_ok() {
         return Ok(());
     }
@@ -97,12 +97,15 @@ pub fn probe() -> Result<(), Unavailable> {
         }
     }
     let broken = |why: String| Unavailable::Broken { why };
-    let own = std::env::current_exe().map_err(|error| broken(error.to_string()))?;
+    let failed = |error: io::Error| {
+        broken(format!("cannot try whether the netns backend works: {error}; use --backend proxy"))
+    };
+    let own = std::env::current_exe().map_err(failed)?;
     let tried = Command::new(own)
         .arg(PROBE_NETWORK)
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| broken(error.to_string()))?;
+        .map_err(failed)?;
     if tried.status.success() {
         return Ok(());
     }
@@ -114,6 +117,13 @@ pub fn probe() -> Result<(), Unavailable> {
 /// `probe-network`; must be called while the process has one thread.
 pub fn try_out() -> anyhow::Result<()> {
     enter()?;
+    let tried = try_network().map_err(|error| format!("{error:#}"));
+    tried.map_err(|why| {
+        anyhow::anyhow!("the netns backend does not work here: {why}; use --backend proxy")
+    })
+}
+
+fn try_network() -> anyhow::Result<()> {
     let own = std::env::current_exe()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
