@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod elections;
 mod faults;
+mod late_messages;
 mod link_faults;
 mod nemesis;
 mod netns;

@@ -101,11 +101,8 @@ pub fn probe() -> Result<(), Unavailable> {
         broken(format!("cannot try whether the netns backend works: {error}; use --backend proxy"))
     };
     let own = std::env::current_exe().map_err(failed)?;
-    let tried = Command::new(own)
-        .arg(PROBE_NETWORK)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(failed)?;
+    let tried =
+        Command::new(own).arg(PROBE_NETWORK).stdin(Stdio::null()).output().map_err(failed)?;
     if tried.status.success() {
         return Ok(());
     }
