@@ -278,7 +278,7 @@ fn effect(fault: LinkFault, rng: &mut StdRng) -> (Effect, String) {
         }
         LinkFault::Drop => {
             let percent = rng.random_range(3..=30);
-            (Effect::Drop { percent }, format!("{percent} % of messages are lost"))
+            (Effect::Drop { percent }, format!("{percent} % are lost"))
         }
         LinkFault::Duplicate => {
             let percent = rng.random_range(20..=60);

@@ -86,12 +86,13 @@ impl Nemesis {
             self.record_skipped(*kind, self.number(), &needs);
         }
         let origin = Instant::now();
+        let lane = |planned| Box::pin(self.run_lane(planned, schedule, origin, stop.clone()));
         tokio::join!(
-            self.run_lane(&schedule.process, schedule, origin, stop.clone()),
-            self.run_lane(&schedule.network, schedule, origin, stop.clone()),
-            self.run_lane(&schedule.flow, schedule, origin, stop.clone()),
-            self.run_lane(&schedule.frames, schedule, origin, stop.clone()),
-            self.run_lane(&schedule.disk, schedule, origin, stop),
+            lane(&schedule.process),
+            lane(&schedule.network),
+            lane(&schedule.flow),
+            lane(&schedule.frames),
+            lane(&schedule.disk),
         );
     }
 

@@ -165,7 +165,9 @@ fn thirds(scene: &Scene<'_>, rng: &mut StdRng) -> Cut {
     order.shuffle(rng);
     let mut parts: Vec<Vec<NodeId>> =
         (0..3).map(|part| order.iter().copied().skip(part).step_by(3).collect()).collect();
-    parts.iter_mut().for_each(|part| part.sort_unstable());
+    for part in &mut parts {
+        part.sort_unstable();
+    }
     let mut links = both_ways(&parts[0], &parts[1]);
     links.extend(both_ways(&parts[0], &parts[2]));
     links.extend(both_ways(&parts[1], &parts[2]));

@@ -111,7 +111,7 @@ const NETWORK: Pace = Pace { on: 600..=800, off: 300..=450 };
 /// A node that lost power is back within a second; one whose disk is stuck must be noticed by the others.
 const DISK: Pace = Pace { on: 500..=900, off: 400..=600 };
 /// Long enough for a new leader while frames are late or held, so that they come into a later term.
-const LINKS: Pace = Pace { on: 700..=1100, off: 250..=400 };
+const LINKS: Pace = Pace { on: 800..=1000, off: 280..=350 };
 
 /// Faults are never made shorter than this share of their pace, percent; election timeouts must fit in.
 const SQUEEZE_MIN: u64 = 50;

@@ -183,9 +183,9 @@ const LOOPBACK: &str = "link set lo up\naddr flush dev lo\naddr add 127.0.0.1/32
 async fn prepare_own() -> Result<(), Error> {
     let links = run("ip", &["-o", "link", "show", "type", "veth"], "").await?;
     let names = links.lines().filter_map(|line| line.split([' ', '@', ':']).nth(2));
-    let delete: String = names.map(|name| format!("link del {name}\n")).collect();
+    let delete: Vec<String> = names.map(|name| format!("link del {name}")).collect();
     // One that has gone by itself meanwhile is no failure.
-    drop(run("ip", &["-force", "-batch", "-"], &delete).await);
+    drop(run("ip", &["-force", "-batch", "-"], &delete.join("\n")).await);
     run("ip", &["-batch", "-"], LOOPBACK).await?;
     for (setting, path) in
         [("ip_forward", "/proc/sys/net/ipv4/ip_forward"), ("route_localnet", ROUTE_LOCALNET)]
@@ -227,6 +227,7 @@ async fn run(program: &str, args: &[&str], input: &str) -> Result<String, Error>
     };
     let mut child = tokio::process::Command::new(program)
         .args(args)
+        .env("PATH", sandbox::path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

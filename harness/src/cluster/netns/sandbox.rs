@@ -1,5 +1,6 @@
 //! The namespaces that the harness itself goes into, and whether that is possible here.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -27,18 +28,18 @@ pub enum Unavailable {
     },
     /// The kernel refuses a namespace.
     #[error(
-        "the netns backend takes a network namespace, which the kernel refuses ({source}): run as root, or allow \
+        "the netns backend takes a network namespace, which the kernel refuses ({cause}): run as root, or allow \
          unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns, \
          or the container's seccomp profile), or use --backend proxy"
     )]
     Refused {
         /// What it says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Something in the namespace does not work.
-    #[error("the netns backend does not work here: {why}; use --backend proxy")]
+    #[error("{why}")]
     Broken {
-        /// What, and how.
+        /// In whole words: what, how, and what to do instead.
         why: String,
     },
 }
@@ -46,7 +47,7 @@ pub enum Unavailable {
 /// Goes into a network namespace of its own, for good, and into a user namespace if that takes one. Must be called
 /// while the process has one thread: others would stay outside.
 pub fn enter() -> Result<(), Unavailable> {
-    let refused = |source| Unavailable::Refused { source };
+    let refused = |cause| Unavailable::Refused { cause };
     if geteuid().is_root() && new_network().is_ok() {
         return Ok(());
     }
@@ -75,22 +76,33 @@ pub(in crate::cluster) fn join_network_of(pid: u32) -> io::Result<()> {
     setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno: Errno| errno.into())
 }
 
+/// Where tools are looked for: not everybody has those of administrators on the path.
+pub(super) fn path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
 /// Whether networks of nodes' own are possible here: tries one, in a process of its own.
 pub fn probe() -> Result<(), Unavailable> {
     for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
-        let asked =
-            Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let asked = Command::new(program)
+            .arg("-V")
+            .env("PATH", path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         if asked.is_err() {
             return Err(Unavailable::NoTool { program, package });
         }
     }
     let broken = |why: String| Unavailable::Broken { why };
-    let own = std::env::current_exe().map_err(|error| broken(error.to_string()))?;
-    let tried = Command::new(own)
-        .arg(PROBE_NETWORK)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| broken(error.to_string()))?;
+    let failed = |error: io::Error| {
+        broken(format!("cannot try whether the netns backend works: {error}; use --backend proxy"))
+    };
+    let own = std::env::current_exe().map_err(failed)?;
+    let tried =
+        Command::new(own).arg(PROBE_NETWORK).stdin(Stdio::null()).output().map_err(failed)?;
     if tried.status.success() {
         return Ok(());
     }
@@ -102,6 +114,13 @@ pub fn probe() -> Result<(), Unavailable> {
 /// `probe-network`; must be called while the process has one thread.
 pub fn try_out() -> anyhow::Result<()> {
     enter()?;
+    let tried = try_network().map_err(|error| format!("{error:#}"));
+    tried.map_err(|why| {
+        anyhow::anyhow!("the netns backend does not work here: {why}; use --backend proxy")
+    })
+}
+
+fn try_network() -> anyhow::Result<()> {
     let own = std::env::current_exe()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -25,6 +25,9 @@ const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Held frames that arrive on a later connection are spread over so long, so that they meet others there.
 const SPREAD: Duration = Duration::from_millis(300);
 
+/// Timers are not finer than this, so a wait that is shorter is none.
+const RESOLUTION: Duration = Duration::from_millis(1);
+
 /// All faults of a link, and its strays.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
@@ -92,6 +95,22 @@ pub(super) enum Sentence {
     Dropped(Vec<u8>),
     /// It does not keep its place, and arrives perhaps.
     Strayed,
+}
+
+/// What one fault does to a frame.
+enum Strike {
+    /// Nothing that matters to its way.
+    Miss,
+    /// It arrives no earlier than this.
+    Late(Instant),
+    /// It is gone.
+    Drop,
+    /// It arrives a second time then.
+    Double(Instant),
+    /// It waits until then, and those behind it do not.
+    Back(Instant),
+    /// It waits for the fault to end.
+    Hold,
 }
 
 /// What becomes of a connection.
@@ -327,78 +346,31 @@ impl State {
         let now = Instant::now();
         self.last_frame += 1;
         let number = self.last_frame;
-        // What keeps a frame from its place is not for those of the listener: raftd's says nothing on a peer's
-        // connection but why it hangs up.
-        let may_stray = speaker == End::Dialler && !frame.is_first;
+        let stray = |due, bytes, of| Stray { due, bytes, number, origin, after_connection: 0, of };
         let (mut due, mut stays_back) = (now, None);
         for at in 0..self.active.len() {
             let active = &mut self.active[at];
-            match &active.effect {
-                Effect::Delay { by } => {
-                    let by = draw(by, &mut active.rng);
-                    active.bites += u64::from(by > Duration::ZERO);
-                    due += by;
+            let fault = active.id;
+            match active.strike(&mut frame, speaker, now) {
+                Strike::Miss => {}
+                Strike::Late(until) => due = due.max(until),
+                Strike::Drop => return Sentence::Dropped(frame.bytes),
+                Strike::Double(due) => self.keep(stray(due, frame.bytes.clone(), Some(fault))),
+                Strike::Back(due) => stays_back = Some((due, fault)),
+                Strike::Hold if self.kept_bytes + frame.bytes.len() > KEPT_BYTES_MAX => {
+                    return Sentence::Dropped(frame.bytes);
                 }
-                Effect::Rate { bytes_per_second } => {
-                    let length = frame.bytes.len();
-                    let takes = time_for(length, *bytes_per_second);
-                    let free_at = &mut active.free_at[usize::from(speaker == End::Listener)];
-                    *free_at = now.max(*free_at) + takes;
-                    due = due.max(*free_at);
-                    let waits = *free_at > now + Duration::from_millis(1);
-                    active.bites += if waits { as_u64(length) } else { 0 };
-                }
-                Effect::Corrupt { percent } => {
-                    if chance(*percent, &mut active.rng) {
-                        active.bites += u64::from(corrupt(&mut frame.bytes, &mut active.rng));
-                    }
-                }
-                Effect::Drop { percent } if may_stray => {
-                    if chance(*percent, &mut active.rng) {
-                        active.bites += 1;
-                        return Sentence::Dropped(frame.bytes);
-                    }
-                }
-                Effect::Duplicate { percent, after } if may_stray => {
-                    if chance(*percent, &mut active.rng) {
-                        let later = active.rng.random::<bool>();
-                        let after = draw(after, &mut active.rng);
-                        let due = if later { now + after } else { now };
-                        let (bytes, of) = (frame.bytes.clone(), Some(active.id));
-                        self.keep(Stray { due, bytes, number, origin, after_connection: 0, of });
-                    }
-                }
-                Effect::Reorder { percent, by } if may_stray => {
-                    if chance(*percent, &mut active.rng) {
-                        stays_back = Some((now + draw(by, &mut active.rng), active.id));
-                    }
-                }
-                Effect::Hold { .. } if may_stray => {
-                    let bytes = frame.bytes;
-                    if self.kept_bytes + bytes.len() > KEPT_BYTES_MAX {
-                        return Sentence::Dropped(bytes);
-                    }
-                    self.kept_bytes += bytes.len();
+                Strike::Hold => {
                     active.bites += 1;
-                    let stray =
-                        Stray { due: now, bytes, number, origin, after_connection: 0, of: None };
-                    active.held.push(stray);
+                    self.kept_bytes += frame.bytes.len();
+                    active.held.push(stray(now, frame.bytes, None));
                     return Sentence::Strayed;
                 }
-                Effect::Drop { .. }
-                | Effect::Duplicate { .. }
-                | Effect::Reorder { .. }
-                | Effect::Hold { .. }
-                | Effect::Reset { .. }
-                | Effect::HalfOpen { .. }
-                | Effect::SlowClose { .. } => {}
             }
         }
         match stays_back {
             Some((due, fault)) => {
-                let bytes = frame.bytes;
-                let of = Some(fault);
-                self.keep(Stray { due, bytes, number, origin, after_connection: 0, of });
+                self.keep(stray(due, frame.bytes, Some(fault)));
                 Sentence::Strayed
             }
             None => Sentence::Pass { due, frame, number },
@@ -465,6 +437,58 @@ impl State {
             Some(Doom { fault: active.id, at: now + draw(after, &mut active.rng), how })
         });
         falls.min_by_key(|doom| doom.at)
+    }
+}
+
+impl Active {
+    /// What this fault does to a frame. What is done with that at once is counted here.
+    fn strike(&mut self, frame: &mut Frame, speaker: End, now: Instant) -> Strike {
+        // What keeps a frame from its place is not for those of the listener: raftd's says nothing on a peer's
+        // connection but why it hangs up.
+        let may_stray = speaker == End::Dialler && !frame.is_first;
+        match &self.effect {
+            Effect::Delay { by } => {
+                let by = draw(by, &mut self.rng);
+                self.bites += u64::from(by > Duration::ZERO);
+                Strike::Late(now + by)
+            }
+            Effect::Rate { bytes_per_second } => {
+                let length = frame.bytes.len();
+                let free_at = &mut self.free_at[usize::from(speaker == End::Listener)];
+                *free_at = now.max(*free_at) + time_for(length, *bytes_per_second);
+                let waits = *free_at > now + RESOLUTION;
+                self.bites += if waits { as_u64(length) } else { 0 };
+                Strike::Late(*free_at)
+            }
+            Effect::Corrupt { percent } => {
+                if chance(*percent, &mut self.rng) {
+                    self.bites += u64::from(corrupt(&mut frame.bytes, &mut self.rng));
+                }
+                Strike::Miss
+            }
+            Effect::Drop { percent } if may_stray && chance(*percent, &mut self.rng) => {
+                self.bites += 1;
+                Strike::Drop
+            }
+            Effect::Duplicate { percent, after }
+                if may_stray && chance(*percent, &mut self.rng) =>
+            {
+                let later = self.rng.random::<bool>();
+                let after = draw(after, &mut self.rng);
+                Strike::Double(if later { now + after } else { now })
+            }
+            Effect::Reorder { percent, by } if may_stray && chance(*percent, &mut self.rng) => {
+                Strike::Back(now + draw(by, &mut self.rng))
+            }
+            Effect::Hold { .. } if may_stray => Strike::Hold,
+            Effect::Drop { .. }
+            | Effect::Duplicate { .. }
+            | Effect::Reorder { .. }
+            | Effect::Hold { .. }
+            | Effect::Reset { .. }
+            | Effect::HalfOpen { .. }
+            | Effect::SlowClose { .. } => Strike::Miss,
+        }
     }
 }
 
