@@ -267,3 +267,34 @@ impl Live {
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use history_checker::history::Exit;
+
+    use super::*;
+    use crate::cluster::{Event as ClusterEvent, Recorder};
+
+    #[test]
+    fn nodes_that_do_what_no_correct_node_does_are_anomalies() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let header = Header { workload: "w".into(), model: "register".into(), ..Header::default() };
+        let journal = Journal::create(&dir.path().join("history"), &header, start).unwrap();
+        let after = |event: ClusterEvent| {
+            journal.record(start, event);
+            journal.live().anomalies
+        };
+        let leads = |node, term| ClusterEvent::Role {
+            node,
+            role: "leader".to_owned(),
+            term,
+            leader: Some(node),
+        };
+        let exit =
+            |expected| ClusterEvent::Exit { node: 1, exit: Exit { expected, ..Exit::default() } };
+        assert_eq!([leads(1, 4), leads(1, 4), leads(2, 5), exit(true)].map(after), [0; 4]);
+        let panic = ClusterEvent::Panic { node: 1, line: "panicked at".to_owned() };
+        assert_eq!([leads(3, 4), exit(false), panic].map(after), [1, 2, 3]);
+    }
+}

@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::sync::watch;
@@ -25,9 +25,11 @@ const LAST_BYTES: u64 = 2_000;
 /// A program at work.
 #[derive(Debug)]
 pub(super) struct Child {
-    child: tokio::process::Child,
+    process: tokio::process::Child,
     /// In words, for messages.
     program: String,
+    /// Whether what it has started is to be told, too, when it is to end.
+    has_helpers: bool,
 }
 
 /// How it ended.
@@ -63,8 +65,13 @@ impl Child {
         // A Ctrl-C is for this process to pass on, once.
         command.process_group(0);
         more(&mut command);
-        let child = command.spawn().with_context(failed)?;
-        Ok(Child { child, program: words })
+        let process = command.spawn().with_context(failed)?;
+        Ok(Child { process, program: words, has_helpers: false })
+    }
+
+    /// What it starts does not see by itself to ending with it.
+    pub(super) fn with_helpers(self) -> Child {
+        Child { has_helpers: true, ..self }
     }
 
     /// Waits until it has ended, at most so long.
@@ -81,7 +88,7 @@ impl Child {
                 self.terminate().await.context(failed)?;
                 Ok(Ended::Interrupted)
             }
-            ended = timeout(deadline, self.child.wait()) => {
+            ended = timeout(deadline, self.process.wait()) => {
                 if let Ok(status) = ended {
                     return status.map(Ended::Exit).context(failed);
                 }
@@ -93,13 +100,14 @@ impl Child {
 
     /// SIGTERM, and SIGKILL if that does not help.
     async fn terminate(&mut self) -> std::io::Result<()> {
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        if let Some(pid) = self.process.id().and_then(|pid| i32::try_from(pid).ok()) {
             // If it is gone already, so much the better.
-            kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
+            let tell = if self.has_helpers { killpg } else { kill };
+            tell(Pid::from_raw(pid), Signal::SIGTERM).ok();
         }
-        match timeout(GRACE, self.child.wait()).await {
+        match timeout(GRACE, self.process.wait()).await {
             Ok(ended) => ended.map(drop),
-            Err(_) => self.child.kill().await,
+            Err(_) => self.process.kill().await,
         }
     }
 }

@@ -85,6 +85,8 @@ impl<'a> Campaign<'a> {
         let seed = args.seed.unwrap_or_else(random_seed);
         let (mut chosen, with_clean) = museum::select(all.clone(), &args.names)?;
         if let Some(sample) = args.sample.or(args.check.then_some(CHECK_SAMPLE)) {
+            // A sample of what cannot be looked for would say nothing.
+            chosen.retain(|mutant| args.check || args.how(mutant).is_some());
             chosen.shuffle(&mut StdRng::seed_from_u64(seed));
             chosen.truncate(usize::try_from(sample).unwrap_or(usize::MAX));
         }
@@ -187,7 +189,7 @@ impl<'a> Campaign<'a> {
         let chosen = if self.chosen.is_empty() { &self.all } else { &self.chosen };
         // What differs by its length only is the same; the longest one counts.
         let mut searches: BTreeMap<String, Search> = BTreeMap::new();
-        for search in chosen.iter().filter_map(|mutant| self.how(mutant)) {
+        for search in chosen.iter().filter_map(|mutant| self.args.how(mutant)) {
             let longest = searches.entry(search.words()).or_insert_with(|| search.clone());
             if search.length() > longest.length() {
                 *longest = search;
@@ -230,7 +232,7 @@ impl<'a> Campaign<'a> {
         report: &mut Report,
         interrupted: &watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
-        let Some(search) = self.how(mutant) else {
+        let Some(search) = self.args.how(mutant) else {
             // What was measured when it could be looked for is of no use any more.
             let kept = if self.args.sim { &mut report.ledger.sim } else { &mut report.ledger.real };
             kept.remove(&mutant.name);
@@ -262,17 +264,6 @@ impl<'a> Campaign<'a> {
         terminal::note(format!("error: {failure:#}"));
         report.exit = report.exit.merge(Exit::Harness);
         Ok(())
-    }
-
-    /// How this command looks for a bug; `None`: it cannot be found in this way.
-    fn how(&self, mutant: &Mutant) -> Option<Search> {
-        if self.args.sim {
-            let Exposure::How(sim) = &mutant.about.sim else { return None };
-            return Some(Search::Sim(sim.clone()));
-        }
-        let Exposure::How(run) = &mutant.about.run else { return None };
-        let time_limit = self.args.time_limit.unwrap_or(run.time_limit);
-        Some(Search::Real(Run { time_limit, ..run.clone() }))
     }
 
     fn product(&self) -> Product {
@@ -390,6 +381,19 @@ impl<'a> Campaign<'a> {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
+    }
+}
+
+impl Mutants {
+    /// How this command looks for a bug; `None`: it cannot be found in this way.
+    fn how(&self, mutant: &Mutant) -> Option<Search> {
+        if self.sim {
+            let Exposure::How(sim) = &mutant.about.sim else { return None };
+            return Some(Search::Sim(sim.clone()));
+        }
+        let Exposure::How(run) = &mutant.about.run else { return None };
+        let time_limit = self.time_limit.unwrap_or(run.time_limit);
+        Some(Search::Real(Run { time_limit, ..run.clone() }))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! target/mutants/LOCK    held by the one command that uses it
-//!                tree/   the copy; a patch is in it only while it is built
+//!                source/ the source as it was when the command began, whatever is edited meanwhile
+//!                tree/   its copy, which is built; a patch is in it only for that time
 //!                build/  cargo's target directory for it: a bug costs seconds, as only what it touches is built again
 //!                runs/   what the runs of the present command leave behind
 //! ```
@@ -28,8 +29,6 @@ const BUILD_DEADLINE: Duration = Duration::from_hours(1);
 /// A checkout, and the place in it for mutants.
 #[derive(Debug)]
 pub(super) struct Workshop {
-    /// The checkout's root.
-    pub(super) root: PathBuf,
     place: PathBuf,
     _lock: File,
 }
@@ -72,7 +71,7 @@ pub(super) fn find_checkout() -> anyhow::Result<PathBuf> {
 }
 
 impl Workshop {
-    /// Takes the workshop of a checkout, and makes the copy what the checkout is.
+    /// Takes the workshop of a checkout, and the source as it is now.
     pub(super) fn open(root: &Path) -> anyhow::Result<Workshop> {
         let place = root.join("target/mutants");
         let failed = || format!("cannot prepare {}", place.display());
@@ -90,7 +89,12 @@ impl Workshop {
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(failed),
         }
-        let workshop = Workshop { root: root.to_owned(), place, _lock: lock };
+        let workshop = Workshop { place, _lock: lock };
+        for part in PARTS {
+            let from = root.join(part);
+            copy(&from, &workshop.place.join("source").join(part))
+                .with_context(|| format!("cannot copy {}", from.display()))?;
+        }
         workshop.restore()?;
         workshop.clear_runs()?;
         Ok(workshop)
@@ -116,10 +120,10 @@ impl Workshop {
         }
     }
 
-    /// Makes the copy what the checkout is. A file that is the same already is left alone, so that it is not built again.
+    /// Makes the copy what the source is. A file that is the same already is left alone, so that it is not built again.
     pub(super) fn restore(&self) -> anyhow::Result<()> {
         for part in PARTS {
-            let (from, to) = (self.root.join(part), self.tree().join(part));
+            let (from, to) = (self.place.join("source").join(part), self.tree().join(part));
             copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
         }
         Ok(())
@@ -165,7 +169,7 @@ impl Workshop {
             // What makes a mutant cost seconds: only the functions that it touches are compiled again.
             command.env("CARGO_INCREMENTAL", "1");
         })?;
-        Ok(match child.ended(BUILD_DEADLINE, interrupted).await? {
+        Ok(match child.with_helpers().ended(BUILD_DEADLINE, interrupted).await? {
             Ended::Exit(status) if status.success() => {
                 Built::Ready(build.join("release").join(name))
             }

@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod elections;
 mod faults;
+mod mutants;
 mod nemesis;
 mod proxy;
 mod readme;
