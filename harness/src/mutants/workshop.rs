@@ -23,6 +23,9 @@ use super::child::{Child, Ended};
 /// What a build needs of a checkout.
 const PARTS: [&str; 6] = ["Cargo.toml", "Cargo.lock", "raftd", "raftctl", "harness", "workloads"];
 
+/// What of a build is this project's own, and what a bug changes.
+const OWN_PACKAGES: [&str; 5] = ["raft-core", "raftd", "raftctl", "history-checker", "harness"];
+
 /// Most time for a build: the first one compiles everything there is.
 const BUILD_DEADLINE: Duration = Duration::from_hours(1);
 
@@ -147,6 +150,9 @@ impl Workshop {
     }
 
     /// Builds the copy as it is.
+    ///
+    /// What fails is built once more, from nothing of this project's own: a build that was killed may have left behind
+    /// what no later one can use.
     pub(super) async fn build(
         &self,
         product: Product,
@@ -159,24 +165,41 @@ impl Workshop {
                 (&["build", "--release", "-p", "harness", "--bin", "harness"], "harness")
             }
         };
-        let build = self.place.join("build");
-        let log = self.place.join("build.log");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut args: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
-        args.extend(["--locked", "--quiet", "--color", "never"].map(OsStr::new));
-        let child = Child::spawn(&cargo, &args, &log, |command| {
-            command.current_dir(self.tree()).env("CARGO_TARGET_DIR", &build);
-            // What makes a mutant cost seconds: only the functions that it touches are compiled again.
-            command.env("CARGO_INCREMENTAL", "1");
-        })?;
-        Ok(match child.with_helpers().ended(BUILD_DEADLINE, interrupted).await? {
+        let mut ended = self.cargo(words, interrupted).await?;
+        if matches!(&ended, Ended::Exit(status) if !status.success()) && product != Product::Check {
+            let own = OWN_PACKAGES.iter().flat_map(|package| ["-p", package]);
+            let clean: Vec<&str> = ["clean", "--release"].into_iter().chain(own).collect();
+            self.cargo(&clean, interrupted).await?;
+            ended = self.cargo(words, interrupted).await?;
+        }
+        Ok(match ended {
             Ended::Exit(status) if status.success() => {
-                Built::Ready(build.join("release").join(name))
+                Built::Ready(self.place.join("build/release").join(name))
             }
-            Ended::Exit(_) => Built::Failed(super::child::last_lines(&log)),
+            Ended::Exit(_) => Built::Failed(super::child::last_lines(&self.log())),
             Ended::Late => Built::Failed("the build does not come to an end".to_owned()),
             Ended::Interrupted => Built::Interrupted,
         })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.place.join("build.log")
+    }
+
+    async fn cargo(
+        &self,
+        words: &[&str],
+        interrupted: &watch::Receiver<bool>,
+    ) -> anyhow::Result<Ended> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut args: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+        args.extend(["--locked", "--quiet", "--color", "never"].map(OsStr::new));
+        let child = Child::spawn(&cargo, &args, &self.log(), |command| {
+            command.current_dir(self.tree()).env("CARGO_TARGET_DIR", self.place.join("build"));
+            // What makes a mutant cost seconds: only the functions that it touches are compiled again.
+            command.env("CARGO_INCREMENTAL", "1");
+        })?;
+        child.with_helpers().ended(BUILD_DEADLINE, interrupted).await
     }
 }
 
