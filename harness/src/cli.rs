@@ -14,6 +14,7 @@ use crate::cluster::netns::{HOLD_NETWORK, PROBE_NETWORK};
 use crate::cluster::process::SUPERVISE_NODE;
 use crate::disk::HOLD_MOUNT;
 use crate::elections::args::{self as elections, BenchElections};
+use crate::mutants::args::{self as mutants, Mutants};
 use crate::workload::Object;
 
 /// The longest run: times far beyond it cannot be told from the end of all time.
@@ -72,6 +73,9 @@ pub enum Command {
     /// Kill leaders, and measure how long the cluster is without one: the Raft paper's figure 16
     #[command(after_help = elections::AFTER_HELP)]
     BenchElections(BenchElections),
+    /// Put bugs that Raft implementations really had into the daemon, and see whether they are found
+    #[command(after_help = mutants::AFTER_HELP)]
+    Mutants(Mutants),
     /// Becomes a node that dies with the harness; for the harness itself
     #[command(name = SUPERVISE_NODE, hide = true)]
     SuperviseNode(SuperviseNode),
@@ -378,7 +382,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 }
 
 /// At least one.
-fn jobs(text: &str) -> Result<usize, String> {
+pub(crate) fn jobs(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(jobs @ 1..=1_024) => Ok(jobs),
         Ok(_) => Err("must be 1 to 1024".to_owned()),
@@ -387,7 +391,7 @@ fn jobs(text: &str) -> Result<usize, String> {
 }
 
 /// `30s`, `2m`, `1m 30s`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write it like 30s, 2m or 500ms"))?;
     if duration < Duration::from_secs(1) {

@@ -23,7 +23,7 @@ use crate::nemesis::{Kind, Lane};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::suite::Suite;
-use crate::{daemon, disk, elections, report, simulate, store, terminal, workload};
+use crate::{daemon, disk, elections, mutants, report, simulate, store, terminal, workload};
 
 /// What a shell shows of a process that SIGINT ended.
 const KILLED_BY_SIGINT: i32 = 130;
@@ -63,6 +63,10 @@ pub fn execute(command: Command) -> Exit {
             Ok(raftd) => {
                 block_on(async |interrupted| elections::run(&args, raftd, interrupted).await)
             }
+            Err(error) => return usage(&error),
+        },
+        Command::Mutants(args) => match mutants::Campaign::new(&args) {
+            Ok(campaign) => block_on(async |interrupted| campaign.run(&interrupted).await),
             Err(error) => return usage(&error),
         },
         Command::SuperviseNode(args) => {

@@ -99,6 +99,8 @@ struct State {
     /// The first error of the file; nothing is written after it.
     failed: Option<WriteError>,
     live: Live,
+    /// Who was first to say that it leads a term; nobody else may (Thesis §3.4).
+    leaders: BTreeMap<u64, NodeId>,
     /// Until it cannot follow any more, which would be a defect of this program and is no reason to stop.
     watcher: Option<Watcher>,
 }
@@ -112,6 +114,7 @@ impl Journal {
             time: 0,
             failed: None,
             live: Live::default(),
+            leaders: BTreeMap::new(),
             watcher: Watcher::new(header).ok(),
         };
         Ok(Journal { start, state: Mutex::new(state) })
@@ -213,14 +216,18 @@ impl cluster::Recorder for Journal {
         let mut state = self.lock();
         match &event {
             cluster::Event::Role { node, role, term, .. } if role == "leader" => {
+                let leader = *state.leaders.entry(*term).or_insert(*node);
+                state.live.anomalies += u64::from(leader != *node);
                 if state.live.leader.is_none_or(|(_, known)| *term > known) {
                     state.live.leader = Some((*node, *term));
                 }
             }
             cluster::Event::Fault { f, fault } => state.live.fault(f, fault),
+            // No correct node does either.
+            cluster::Event::Panic { .. } => state.live.anomalies += 1,
+            cluster::Event::Exit { exit, .. } if !exit.expected => state.live.anomalies += 1,
             cluster::Event::Role { .. }
             | cluster::Event::Start { .. }
-            | cluster::Event::Panic { .. }
             | cluster::Event::Exit { .. } => {}
         }
         state.write(line, nanoseconds(at.saturating_duration_since(self.start)));
@@ -259,4 +266,35 @@ impl Live {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use history_checker::history::Exit;
+
+    use super::*;
+    use crate::cluster::{Event as ClusterEvent, Recorder};
+
+    #[test]
+    fn nodes_that_do_what_no_correct_node_does_are_anomalies() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let header = Header { workload: "w".into(), model: "register".into(), ..Header::default() };
+        let journal = Journal::create(&dir.path().join("history"), &header, start).unwrap();
+        let after = |event: ClusterEvent| {
+            journal.record(start, event);
+            journal.live().anomalies
+        };
+        let leads = |node, term| ClusterEvent::Role {
+            node,
+            role: "leader".to_owned(),
+            term,
+            leader: Some(node),
+        };
+        let exit =
+            |expected| ClusterEvent::Exit { node: 1, exit: Exit { expected, ..Exit::default() } };
+        assert_eq!([leads(1, 4), leads(1, 4), leads(2, 5), exit(true)].map(after), [0; 4]);
+        let panic = ClusterEvent::Panic { node: 1, line: "panicked at".to_owned() };
+        assert_eq!([leads(3, 4), exit(false), panic].map(after), [1, 2, 3]);
+    }
 }

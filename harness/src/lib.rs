@@ -11,6 +11,7 @@
 //! | [`disk`] | a disk that forgets what was not synced, and that can fail |
 //! | [`sim`], [`simulate`] | the core in a world of virtual time, thousands of schedules a minute |
 //! | [`elections`] | how long a cluster is without a leader when its leader dies |
+//! | [`mutants`] | bugs put into the daemon, and whether they are found |
 //! | [`judge`], [`record`], [`store`] | from a history to its verdict, `results.json`, where runs are kept |
 //! | [`report`], [`terminal`] | what people get to see |
 
@@ -25,6 +26,7 @@ pub mod elections;
 pub mod exit;
 pub mod journal;
 pub mod judge;
+pub mod mutants;
 pub mod nemesis;
 pub mod progress;
 pub mod record;

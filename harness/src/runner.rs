@@ -180,12 +180,20 @@ impl Bench<'_> {
         let load =
             Load { clients: scenario.clients, readers: scenario.readers(), rate: scenario.rate };
         let mut traffic = Traffic::start(access.clone(), journal, generator, load)?;
-        tokio::select! {
+        let is_decided = tokio::select! {
             biased;
-            () = self.anomaly() => {}
-            () = self.break_things() => {}
-        }
+            () = self.anomaly() => true,
+            () = self.break_things() => false,
+        };
         self.journal.phase(Phase::Heal);
+        if is_decided {
+            // Nothing that comes after could change the verdict, and a broken cluster may never recover.
+            traffic.stop().await?;
+            return self.nemesis.heal_all().await.or_else(|error| {
+                terminal::note(format!("the cluster did not recover: {error:#}"));
+                Ok(())
+            });
+        }
         // That a node does not come up again is the cluster's failure, not the harness's.
         let recovered = match self.nemesis.heal_all().await {
             Ok(()) => self.recovered(&access).await?.map_err(|timed_out| timed_out.to_string()),

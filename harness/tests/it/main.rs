@@ -11,6 +11,7 @@ mod elections;
 mod faults;
 mod late_messages;
 mod link_faults;
+mod mutants;
 mod nemesis;
 mod netns;
 mod proxy;
