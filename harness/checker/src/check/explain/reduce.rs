@@ -3,7 +3,7 @@
 use super::context::{self, Context};
 use super::steps::{self, Atom, Out, TOLD};
 use crate::model::Model;
-use crate::ops::{Action, KeyOps, NEVER, Op, Position, Seen, index};
+use crate::ops::{Action, KeyOps, NEVER, NOTHING, Op, Position, Seen, index};
 
 /// From this number of operations on, a shorter beginning is worth a bisection, and a later start a search.
 const FEW: usize = 12;
@@ -63,7 +63,9 @@ pub fn reduce(
             reducer.start_later(&mut found);
         }
     }
-    let mut is_minimal = reducer.thin_out(&mut found);
+    // Where each value is written many times and no later start will do, there is nothing that could go.
+    let is_hopeless = found.key.ops.len() > FAR && found.key.words.len() < found.key.ops.len() / 8;
+    let mut is_minimal = !is_hopeless && reducer.thin_out(&mut found);
     // What forced the state belongs to the story, as long as it is short enough to be told.
     let is_long = |found: &Found| found.key.model != Model::Counter || found.key.ops.len() > TOLD;
     while is_minimal
@@ -83,7 +85,13 @@ pub fn reduce(
 
 /// Takes the read that tells what a register was at first into the core: without it the value would come from nowhere.
 fn tell_start(core: &mut Core) {
-    let Some(start) = core.context.start.take() else { return };
+    let tells = |op: &Op| match op.action {
+        Action::Read => true,
+        // What it made may be none of the core's business.
+        Action::Cas { new, .. } => new != NOTHING,
+        _ => false,
+    };
+    let Some(start) = core.context.start.take().filter(tells) else { return };
     let place = core.key.ops.partition_point(|op| op.call < start.call);
     core.key.ops.insert(place, start);
     core.context.hidden.insert(place.min(core.context.hidden.len()), 0);
@@ -192,8 +200,14 @@ impl Reducer<'_> {
 
     /// A later start, if one will do; whether it is later. First near the end, then ever farther from it.
     fn start_later(&mut self, found: &mut Found) -> bool {
-        let few = found.key.ops.len() <= FEW;
+        // A read is all that there is to tell of a register's state then.
         let is_register = matches!(found.key.model, Model::Register | Model::CasRegister);
+        is_register && self.start_later_at(found, |op| op.action == Action::Read)
+            || self.start_later_at(found, |_| true)
+    }
+
+    fn start_later_at(&mut self, found: &mut Found, tells: impl Fn(&Op) -> bool) -> bool {
+        let few = found.key.ops.len() <= FEW;
         if few && !matches!(found.key.model, Model::Kv | Model::Counter | Model::Mutex) {
             return false;
         }
@@ -203,9 +217,7 @@ impl Reducer<'_> {
             // Not each operation tells the state that it found.
             let near = (len - distance).saturating_sub(distance / 8)..=len - distance;
             let start_at = |first: usize| {
-                let op = &found.key.ops[first];
-                // A read is all that there is to tell of the state then.
-                let tells = !is_register || op.action == Action::Read;
+                let tells = tells(&found.key.ops[first]);
                 Some((first, tells.then(|| steps::start_at(&found.key, first))??))
             };
             if let Some((first, start)) = near.rev().take(64).find_map(start_at) {

@@ -16,7 +16,7 @@ const REDUCTION_WORK_EACH: u64 = 50;
 
 /// Configurations for each step of a reduction: there are many steps, and the small histories that they should lead to
 /// take few.
-const REDUCTION_CONFIGURATIONS_MAX: u64 = 30_000;
+const REDUCTION_CONFIGURATIONS_MAX: u64 = 300_000;
 
 /// Columns of a timeline in text.
 const COLUMNS: usize = 100;
