@@ -53,7 +53,7 @@ pub struct Mutants {
     /// How long traffic and faults go on in each run [default: as the bug's TOML says]
     #[arg(long, value_name = "TIME", value_parser = crate::cli::duration)]
     pub time_limit: Option<Duration>,
-    /// Only so many of them, drawn by the seed [default: all; with --check, 5 are compiled]
+    /// Only so many of those that were found every time so far, drawn by the seed [default: all; with --check, 5 of all are compiled]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub sample: Option<u32>,
     /// Seed of the first run and of the sample [default: a random one, printed]

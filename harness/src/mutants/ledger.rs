@@ -86,7 +86,22 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
+/// What was found in every run is sure to be found again, if it did not take longer than this, seconds.
+const SURE_SECONDS_MAX: f64 = 10.0;
+
+/// And on real processes, where chance plays a part, if it was looked for so often.
+const SURE_RUNS_MIN: u32 = 3;
+
 impl Ledger {
+    /// Whether a bug was found every time, and soon: whoever does not find it has a fault of their own.
+    pub(super) fn is_sure(&self, name: &str, is_sim: bool) -> bool {
+        let (rows, runs_min) = if is_sim { (&self.sim, 1) } else { (&self.real, SURE_RUNS_MIN) };
+        rows.get(name).is_some_and(|row| {
+            let is_soon = row.seconds.is_some_and(|seconds| seconds <= SURE_SECONDS_MAX);
+            row.runs >= runs_min && row.found == row.runs && is_soon
+        })
+    }
+
     /// What is kept there; nothing, if there is no such file.
     pub(super) fn read(path: &Path) -> anyhow::Result<Ledger> {
         match fs::read(path) {
@@ -127,6 +142,22 @@ mod tests {
         assert_eq!((measured.runs, measured.found, measured.seconds), (4, 3, Some(4.0)));
         assert_eq!((measured.by.as_str(), measured.evidence.as_str()), ("b", "after 9 s"));
         assert_eq!(Measured::new("today", "abc", 7, &outcomes[4..]).seconds, None);
+    }
+
+    #[test]
+    fn sure_is_what_was_found_every_time_and_soon() {
+        let row = |runs, found, seconds| {
+            let measured = Measured { runs, found, seconds, ..Measured::default() };
+            let rows = BTreeMap::from([("x".to_owned(), measured)]);
+            Ledger { real: rows.clone(), sim: rows, ..Ledger::default() }
+        };
+        let sure = |ledger: Ledger| (ledger.is_sure("x", false), ledger.is_sure("x", true));
+        assert_eq!(sure(row(3, 3, Some(9.0))), (true, true));
+        assert_eq!(sure(row(1, 1, Some(9.0))), (false, true));
+        assert_eq!(sure(row(3, 2, Some(9.0))), (false, false));
+        assert_eq!(sure(row(3, 3, Some(11.0))), (false, false));
+        assert_eq!(sure(row(3, 3, None)), (false, false));
+        assert_eq!(sure(Ledger::default()), (false, false));
     }
 
     #[test]

@@ -85,8 +85,12 @@ impl<'a> Campaign<'a> {
         let seed = args.seed.unwrap_or_else(random_seed);
         let (mut chosen, with_clean) = museum::select(all.clone(), &args.names)?;
         if let Some(sample) = args.sample.or(args.check.then_some(CHECK_SAMPLE)) {
-            // A sample of what cannot be looked for would say nothing.
-            chosen.retain(|mutant| args.check || args.how(mutant).is_some());
+            // A sample of what may not be found would say nothing if it is not.
+            let ledger = Ledger::read(&root.join("results").join(ledger::FILE))?;
+            let is_sure = |mutant: &Mutant| {
+                args.how(mutant).is_some() && ledger.is_sure(&mutant.name, args.sim)
+            };
+            chosen.retain(|mutant| args.check || is_sure(mutant));
             chosen.shuffle(&mut StdRng::seed_from_u64(seed));
             chosen.truncate(usize::try_from(sample).unwrap_or(usize::MAX));
         }
