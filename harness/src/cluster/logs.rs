@@ -112,7 +112,7 @@ impl Tail {
 }
 
 /// The end of a log, for people.
-pub(super) fn last_lines(path: &Path) -> String {
+pub(crate) fn last_lines(path: &Path) -> String {
     let read = || {
         let mut file = File::open(path)?;
         let length = file.seek(SeekFrom::End(0))?;

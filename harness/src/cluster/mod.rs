@@ -34,7 +34,7 @@ mod config;
 mod error;
 mod event;
 mod limits;
-mod logs;
+pub(crate) mod logs;
 pub mod netns;
 pub mod process;
 pub mod proxy;

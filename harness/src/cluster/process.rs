@@ -29,7 +29,7 @@ use super::board::Board;
 use super::logs::Tail;
 use super::netns::join_network_of;
 use super::{Error, NodeId, Status};
-use crate::disk::{self, Blow, Disk, Harm};
+use crate::disk::{self, Blow, Disk, Given, Harm};
 
 /// How often a log is looked at, and whether the process still lives.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -458,8 +458,13 @@ impl Process {
     /// Whether this is the end that the process was asked to come to.
     fn should_end(&self, status: ExitStatus) -> bool {
         match &self.asked {
-            // Stopping is one right answer to a disk that fails.
-            None => self.disk.as_ref().is_some_and(|disk| disk.has_failed_the_process()),
+            None => match self.disk.as_ref().and_then(|disk| disk.given()) {
+                // Stopping is one right answer to a disk that fails,
+                Some(Given::Failure) => true,
+                // and not to start is one to a full disk. But who serves already must go on.
+                Some(Given::NoRoom) => !self.listens,
+                None => false,
+            },
             Some(Asked::Kill) => status.signal() == Some(9),
             Some(Asked::Terminate { deadline, .. }) => {
                 let killed = status.signal() == Some(9) && Instant::now() >= *deadline;

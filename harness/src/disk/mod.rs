@@ -34,7 +34,7 @@ use rand::rngs::StdRng;
 pub use self::content::Survival;
 pub use self::damage::{Blow, Harm};
 pub use self::mount::{HOLD_MOUNT, Mounted, Unavailable, check, enter, hold_mount};
-pub use self::trouble::{Effect, Operation, Trouble};
+pub use self::trouble::{Effect, Given, Operation, Trouble};
 pub use self::volume::Loss;
 
 use self::trouble::State;
@@ -119,9 +119,9 @@ impl Disk {
         self.changed.notify_all();
     }
 
-    /// Whether the present process was returned an error, which may well be why it ended.
-    pub fn has_failed_the_process(&self) -> bool {
-        self.lock().state.has_failed_the_process()
+    /// The gravest error that the present process was returned, which may well be why it ended.
+    pub fn given(&self) -> Option<Given> {
+        self.lock().state.given()
     }
 
     /// What happens to the disk while no process uses it. `seed` decides everything that is left to chance.

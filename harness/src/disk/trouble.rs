@@ -41,6 +41,15 @@ pub enum Operation {
     Create,
 }
 
+/// An error that a process was returned. In order of what it may do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Given {
+    /// There is no room: it can wait, and refuse what would need some.
+    NoRoom,
+    /// The disk fails: it may well stop.
+    Failure,
+}
+
 /// What came of a trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
@@ -68,7 +77,8 @@ pub(super) struct State {
     /// Syncs wait for the power to fail.
     is_frozen: bool,
     is_dying: bool,
-    has_failed_the_process: bool,
+    /// The gravest error that the present process was returned.
+    given: Option<Given>,
     waiting: Vec<Waiting>,
 }
 
@@ -112,15 +122,15 @@ impl State {
 
     pub(super) fn process_starts(&mut self) {
         self.is_dying = false;
-        self.has_failed_the_process = false;
+        self.given = None;
     }
 
     pub(super) fn process_dies(&mut self) {
         self.is_dying = true;
     }
 
-    pub(super) fn has_failed_the_process(&self) -> bool {
-        self.has_failed_the_process
+    pub(super) fn given(&self) -> Option<Given> {
+        self.given
     }
 
     /// Whether an operation may be done.
@@ -139,7 +149,8 @@ impl State {
             _ => return Ok(()),
         };
         self.effect.errors += 1;
-        self.has_failed_the_process = true;
+        let given = if errno == Errno::EIO { Given::Failure } else { Given::NoRoom };
+        self.given = self.given.max(Some(given));
         Err(errno.into())
     }
 

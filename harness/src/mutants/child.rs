@@ -19,9 +19,6 @@ use crate::cluster::process::SUPERVISE_NODE;
 /// How long a child that was asked to end may take: a bench has nodes to stop and faults to take back.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// How much of a log's end is shown.
-const LAST_BYTES: u64 = 2_000;
-
 /// A program at work.
 #[derive(Debug)]
 pub(super) struct Child {
@@ -115,17 +112,4 @@ impl Child {
 /// Waits until the user wants the command to end; `false`: nobody is there who could.
 async fn is_wanted(interrupted: &mut watch::Receiver<bool>) -> bool {
     interrupted.wait_for(|interrupted| *interrupted).await.is_ok()
-}
-
-/// The end of a log, for people.
-pub(super) fn last_lines(path: &Path) -> String {
-    let read = || {
-        let mut file = File::open(path)?;
-        let length = file.seek(SeekFrom::End(0))?;
-        file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
-    };
-    read().unwrap_or_else(|error: std::io::Error| format!("(cannot be read: {error})"))
 }

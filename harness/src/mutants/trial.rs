@@ -10,8 +10,9 @@ use history_checker::results::{Check, Verdict};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::child::{Child, Ended, last_lines};
+use super::child::{Child, Ended};
 use super::museum::{Run, Sim};
+use crate::cluster::logs::last_lines;
 use crate::exit::Exit;
 use crate::store;
 

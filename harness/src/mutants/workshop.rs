@@ -176,7 +176,7 @@ impl Workshop {
             Ended::Exit(status) if status.success() => {
                 Built::Ready(self.place.join("build/release").join(name))
             }
-            Ended::Exit(_) => Built::Failed(super::child::last_lines(&self.log())),
+            Ended::Exit(_) => Built::Failed(crate::cluster::logs::last_lines(&self.log())),
             Ended::Late => Built::Failed("the build does not come to an end".to_owned()),
             Ended::Interrupted => Built::Interrupted,
         })

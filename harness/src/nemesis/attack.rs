@@ -196,6 +196,17 @@ fn victims(
     if count == 0 {
         return Err(format!("enough nodes are out of order: {}", scope.view));
     }
+    aimed(planned, scope, up, count, rng)
+}
+
+/// So many of those that run, the leader among them if it is aimed at.
+pub(super) fn aimed(
+    planned: &Planned,
+    scope: &Scope<'_>,
+    up: &[NodeId],
+    count: usize,
+    rng: &mut StdRng,
+) -> Result<Vec<NodeId>, String> {
     let first = scope.leader.filter(|_| planned.aim == Aim::Leader);
     let mut nodes = front(up, first, count, rng);
     if nodes.is_empty() {

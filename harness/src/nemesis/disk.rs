@@ -10,10 +10,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-use super::attack::Scope;
+use super::attack::{Scope, aimed};
 use super::disk_kind::DiskFault;
-use super::partition::front;
-use super::schedule::{Aim, Planned};
+use super::schedule::Planned;
 use super::words;
 use crate::cluster::wait::wait_for;
 use crate::cluster::{Cluster, Error, NodeId};
@@ -246,11 +245,5 @@ fn targets(
             }
         }
     };
-    let first = scope.leader.filter(|_| planned.aim == Aim::Leader);
-    let mut nodes = front(up, first, count, rng);
-    if nodes.is_empty() {
-        return Err(format!("no node runs: {}", scope.view));
-    }
-    nodes.sort_unstable();
-    Ok(nodes)
+    aimed(planned, scope, up, count, rng)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use harness::cluster::process::SUPERVISE_NODE;
 use harness::cluster::wait::wait_for;
-use harness::disk::{self, Blow, Mounted, Operation, Survival, Trouble};
+use harness::disk::{self, Blow, Given, Mounted, Operation, Survival, Trouble};
 use tempfile::TempDir;
 
 use crate::support::{mounts_below, processes_about};
@@ -184,9 +184,9 @@ fn operations_fail_once_or_until_the_trouble_ends() {
     ] {
         disk.trouble(Trouble::Fail { operation, once: true });
         assert!(bench.run(script).unwrap_err().contains("Input/output error"), "{script}");
-        assert!(disk.has_failed_the_process());
+        assert_eq!(disk.given(), Some(Given::Failure));
         bench.run(script).unwrap();
-        assert!(!disk.has_failed_the_process());
+        assert_eq!(disk.given(), None);
         // What the kernel fails to read ahead, it reads again.
         let errors = if operation == Operation::Read { 2 } else { 1 };
         assert_eq!(disk.relieve().errors, errors, "{script}");
@@ -206,6 +206,8 @@ fn full_disk_refuses_what_needs_room_and_nothing_else() {
     disk.trouble(Trouble::Full);
     for script in ["echo 2 | cat >> a", "printf 2 > b", "mkdir d", "fallocate -l 4096 a"] {
         assert!(bench.run(script).unwrap_err().contains("No space left"), "{script}");
+        // A process that has started must bear that.
+        assert_eq!(disk.given(), Some(Given::NoRoom));
     }
     assert_eq!(bench.run("cat a; sync a; mv a c; cat c; rm c").unwrap(), "11");
     assert_eq!(disk.relieve().errors, 4);

@@ -8,7 +8,7 @@ pub mod direct;
 pub mod exact;
 mod exactly_once;
 pub mod explain;
-mod linearizable;
+pub(crate) mod linearizable;
 mod nodes;
 mod stale_reads;
 mod text;

@@ -5,6 +5,7 @@ use rand::{Rng, SeedableRng};
 
 use super::{Log, MODELS, Shape, generate, mutate, print};
 use crate::check::decision::{Answer, Budget, Finding};
+use crate::check::linearizable::decide::{Decision, decide};
 use crate::check::{direct, exact};
 use crate::model::Model;
 use crate::ops::KeyOps;
@@ -58,6 +59,7 @@ fn compare(key: &KeyOps, is_untouched: bool, what: &str, tally: &mut Tally) {
     let found = direct::decide(key);
     let witness = direct::witness(key).filter(|order| direct::verify(key, order).is_ok());
     let (answer, _) = exact::search(key, &BUDGET);
+    let decision = decide(key, &BUDGET);
     let complain = |problem: &str| {
         let few = if key.ops.len() <= 200 { print(key) } else { String::new() };
         let found = match &found {
@@ -81,11 +83,13 @@ fn compare(key: &KeyOps, is_untouched: bool, what: &str, tally: &mut Tally) {
     tally.exact_linearizable += u32::from(answer == Answer::Linearizable);
     tally.exact_blocked += u32::from(matches!(answer, Answer::Blocked { .. }));
     let proven = witness.is_some()
+        || matches!(decision, Decision::Linearizable(..))
         || answer == Answer::Linearizable
         || matches!(found, Finding::Order(_))
         || is_untouched;
-    let refuted =
-        matches!(found, Finding::Contradiction(_)) || matches!(answer, Answer::Blocked { .. });
+    let refuted = matches!(found, Finding::Contradiction(_))
+        || matches!(answer, Answer::Blocked { .. })
+        || matches!(decision, Decision::Contradictory { .. });
     if proven && refuted {
         complain("the ways to decide disagree");
     }

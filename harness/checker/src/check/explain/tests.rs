@@ -297,6 +297,16 @@ fn a_long_history_is_reduced_to_a_few_operations() {
             );
         }
         assert!(core.is_minimal, "seed {seed}");
+        let told = || format!("seed {seed}: {}", print(&core.key));
+        assert!(long_contradicts(&core.key).is_some(), "{}", told());
+        assert_eq!(core.context.hidden.len(), core.key.ops.len(), "{}", told());
+        if matches!(model, Model::Register | Model::CasRegister) && core.key.initial != key.initial
+        {
+            // Somebody in the core tells where its first value comes from.
+            let first = core.key.initial_word();
+            let tells = core.key.ops.iter().any(|op| steps::registers::looks_at(op) == Some(first));
+            assert!(tells, "{}", told());
+        }
         // Locks can only be counted, and with many at once that may take many.
         let is_few = core.key.ops.len() <= 14 || model == Model::Mutex;
         assert!(is_few, "seed {seed}: {}", print(&core.key));

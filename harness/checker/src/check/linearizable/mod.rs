@@ -7,7 +7,7 @@
 //! are said to contradict each other are put to the exact search by themselves. So a mistake in them costs time, and
 //! no verdict.
 
-mod decide;
+pub(crate) mod decide;
 mod tally;
 mod violation;
 
