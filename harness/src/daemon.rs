@@ -11,6 +11,9 @@ use tokio::time::timeout;
 /// Its file name.
 const NAME: &str = "raftd";
 
+/// The file name of the client that looks through its files.
+const CLIENT: &str = "raftctl";
+
 /// How long it may take to say its version.
 const VERSION_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -34,6 +37,16 @@ pub fn find(path: Option<&Path>) -> anyhow::Result<PathBuf> {
         );
     }
     Ok(beside)
+}
+
+/// The program that looks through stopped nodes' files, or why there is none.
+pub fn raftctl() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| format!("no raftctl: {error}"))?;
+    let beside = own.with_file_name(CLIENT);
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    Err(format!("there is no raftctl at {}: build it, cargo build --release", beside.display()))
 }
 
 /// What `raftd --version` says; in words if it says nothing.

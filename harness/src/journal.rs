@@ -12,9 +12,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use history_checker::Watcher;
-use history_checker::history::{Event, Fault, Header, Kind, Process, WriteError, Writer};
+use history_checker::history::{
+    Committed, Event, Fault, Header, Kind, NodeLog, NodeState, Process, WriteError, Writer,
+};
 use raftctl::NodeId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::Completion;
 use crate::cluster;
@@ -182,6 +184,27 @@ impl Journal {
         let mut state = self.lock();
         state.live.phase = phase;
         state.write(event, self.now());
+    }
+
+    /// What a node said of itself in the end.
+    pub fn node_state(&self, node: NodeId, state: &NodeState) {
+        self.told(format!("node-{node}"), "state", json!(state));
+    }
+
+    /// What a stopped node's files say.
+    pub fn node_log(&self, node: NodeId, log: &NodeLog) {
+        self.told(format!("node-{node}"), "log", json!(log));
+    }
+
+    /// A piece of the log that some node has committed.
+    pub fn committed(&self, piece: &Committed) {
+        self.told("runner".to_owned(), "committed", json!(piece));
+    }
+
+    fn told(&self, process: String, f: &str, value: Value) {
+        let mut event = Event::new(0, Process::Named(process), Kind::Info, f);
+        event.value = value;
+        self.lock().write(event, self.now());
     }
 
     /// What has happened so far.

@@ -12,6 +12,7 @@
 //! | [`sim`], [`simulate`] | the core in a world of virtual time, thousands of schedules a minute |
 //! | [`elections`] | how long a cluster is without a leader when its leader dies |
 //! | [`mutants`] | bugs put into the daemon, and whether they are found |
+//! | [`node_logs`] | what the nodes' own logs say when a run is over |
 //! | [`judge`], [`record`], [`store`] | from a history to its verdict, `results.json`, where runs are kept |
 //! | [`report`], [`terminal`] | what people get to see |
 
@@ -28,6 +29,7 @@ pub mod journal;
 pub mod judge;
 pub mod mutants;
 pub mod nemesis;
+pub mod node_logs;
 pub mod progress;
 pub mod record;
 pub mod report;

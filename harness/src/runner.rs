@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! clean ──▶ faults ──▶ heal ──▶ recovered ──▶ final ──▶ end
-//!  └──────── traffic ──────────────┘          └ reads of every key, by every node for those in use to the last
+//!  └──────── traffic ──────────────┘          │        └ what the nodes' own logs say
+//!                                             └ reads of every key, by every node for those in use to the last
 //! ```
 //!
 //! Nothing here judges: everything that happens goes to the history, and the verdict is made from that alone.
@@ -11,23 +12,27 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::env;
 use std::future::pending;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use history_checker::history::Header;
-use raftctl::{Client, Consistency, Endpoint, Status};
+use raftctl::{Client, Consistency, Endpoint, NodeId, Status};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{interval, sleep};
 
 use crate::client::Access;
 use crate::cluster::wait::{TimedOut, wait_for};
 use crate::cluster::{self, Cluster, Network};
+use crate::daemon;
 use crate::journal::{FLUSH_EVERY, Journal, Phase};
 use crate::nemesis::schedule::{self, Schedule};
 use crate::nemesis::{Kind, Nemesis};
+use crate::node_logs::{self, Commits};
 use crate::progress::Progress;
 use crate::scenario::{Scenario, consistency_name};
 use crate::store::{self, RunDirectory};
@@ -127,16 +132,35 @@ async fn run_cluster(
         () = interruption(interrupted) => {
             // The clients are gone with the future that ran them; what they were at stays open in the history.
             journal.phase(Phase::Interrupted);
-            bench.nemesis.heal_all().await.context("the cluster could not be healed")
+            bench.nemesis.heal_all().await.map(|()| None).context("the cluster could not be healed")
         }
         failed = mind(journal, plan) => Err(failed),
         outcome = bench.run() => outcome,
     };
     let ended = cluster.shutdown().await.context("the cluster could not be shut down");
+    if let (Ok(Some(commits)), Ok(_)) = (&outcome, &ended) {
+        read_logs(&cluster, commits.clone(), journal).await?;
+    }
+    let outcome = outcome.map(drop);
     if outcome.is_ok() && !*interrupted.borrow() {
         journal.phase(Phase::End);
     }
     outcome.and(ended.map(drop))
+}
+
+/// Takes down what the nodes, which are stopped, have committed.
+async fn read_logs(
+    cluster: &Cluster,
+    commits: Commits,
+    journal: &Arc<Journal>,
+) -> anyhow::Result<()> {
+    let data = |(node, _): (NodeId, SocketAddr)| (node, cluster.node_dir(node).join("data"));
+    let directories = cluster.client_endpoints().into_iter().map(data).collect();
+    let journal = Arc::clone(journal);
+    let reading = spawn_blocking(move || {
+        node_logs::read(&daemon::raftctl(), &directories, &commits, &journal);
+    });
+    reading.await.context("the nodes' logs could not be read")
 }
 
 /// Returns when the user wants the run to end.
@@ -170,8 +194,8 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// All stages, one after the other.
-    async fn run(&self) -> anyhow::Result<()> {
+    /// All stages, one after the other. How far each node has committed in the end, if the run came so far.
+    async fn run(&self) -> anyhow::Result<Option<Commits>> {
         let scenario = &self.plan.scenario;
         let access = self.access();
         self.journal.phase(Phase::Clean);
@@ -189,10 +213,10 @@ impl Bench<'_> {
         if is_decided {
             // Nothing that comes after could change the verdict, and a broken cluster may never recover.
             traffic.stop().await?;
-            return self.nemesis.heal_all().await.or_else(|error| {
+            if let Err(error) = self.nemesis.heal_all().await {
                 terminal::note(format!("the cluster did not recover: {error:#}"));
-                Ok(())
-            });
+            }
+            return Ok(None);
         }
         // That a node does not come up again is the cluster's failure, not the harness's.
         let recovered = match self.nemesis.heal_all().await {
@@ -211,7 +235,8 @@ impl Bench<'_> {
             self.journal.phase(Phase::Final);
             traffic.final_reads().await?;
         }
-        Ok(())
+        let commits = node_logs::last_states(&access.caretaker(None)?, &self.journal).await;
+        Ok(Some(commits))
     }
 
     /// Inflicts the faults, and returns when the time is up.

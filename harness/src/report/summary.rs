@@ -300,6 +300,14 @@ fn caveat(check: &str) -> &'static str {
         "nodes" => {
             "Reads exit statuses and logs. A node that is wrong and keeps quiet is for the other checks to find."
         }
+        "logs" => {
+            "Looks at the nodes' files after the run: at what they knew to be committed, and not at what snapshots have \
+             replaced. Entries are compared by term and checksum, requests by name."
+        }
+        "availability" => {
+            "Measures on this machine, with whatever else it was doing. Faults that overlap share an outage: each of them is \
+             charged with all of it."
+        }
         _ => "",
     }
 }

@@ -1,5 +1,6 @@
 //! The verdict: one property a file, put together here.
 
+mod availability;
 mod cluster;
 mod counts;
 mod coverage;
@@ -9,6 +10,7 @@ pub mod exact;
 mod exactly_once;
 pub mod explain;
 pub(crate) mod linearizable;
+mod logs;
 mod nodes;
 mod stale_reads;
 mod text;
@@ -78,6 +80,8 @@ pub fn check(history: &History, options: &Options<'_>) -> Results {
     // Histories from elsewhere do not tell of nodes.
     if history.format() == Format::History {
         checks.push(nodes::check(history, &cluster, options));
+        checks.extend(logs::check(history, options));
+        checks.extend(availability::check(history, &cluster, &counts));
     }
     let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Unknown);
     let through = (history.format() == Format::History).then(|| {
@@ -104,11 +108,12 @@ fn headline(verdict: Verdict, checks: &[Check], counts: &Counts, through: &str) 
             format!("Valid: {operations} on {keys} are linearizable{through}.")
         }
         Verdict::Unknown => {
-            format!("Unknown: {}", first(verdict, &["linearizable", "coverage", "nodes"]))
+            format!("Unknown: {}", first(verdict, &["linearizable", "coverage", "nodes", "logs"]))
         }
         // The most telling of what was found: stale reads are explained better than the lack of any order.
         Verdict::Invalid => {
-            let order = ["exactly-once", "stale-reads", "linearizable", "nodes"];
+            let order =
+                ["exactly-once", "stale-reads", "linearizable", "logs", "nodes", "availability"];
             format!("Invalid: {}", first(verdict, &order))
         }
     }

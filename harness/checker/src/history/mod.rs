@@ -27,15 +27,20 @@
 //! | `node-ID` | `role` | `{"role":…,"term":…,"leader":…}`, as the node's log reports it |
 //! | `node-ID` | `exit` | [`Exit`] |
 //! | `node-ID` | `panic` | `{"line":…}`: a line of its log that no correct node writes |
+//! | `node-ID` | `state` | [`NodeState`], in the end |
+//! | `node-ID` | `log` | [`NodeLog`], after the end |
+//! | `runner` | `committed` | [`Committed`]: a piece of the log that some node has committed |
 //! | `runner` | `phase` | `"clean"`, `"faults"`, `"heal"`, `"recovered"`, `"final"`, `"end"`; or `"not-recovered"` |
 
 pub(crate) mod builder;
 pub(crate) mod intern;
+mod logs;
 mod operations;
 pub(crate) mod reader;
 mod writer;
 
 pub use self::intern::Full;
+pub use self::logs::{Committed, Difference, NodeLog, NodeState};
 pub use operations::{Broken, Outcome};
 pub use reader::Reader;
 pub use writer::{WriteError, Writer};
@@ -84,6 +89,9 @@ pub struct Header {
     /// What must have happened for `valid` to mean something.
     #[serde(default)]
     pub minima: Minima,
+    /// What must not have happened.
+    #[serde(default, skip_serializing_if = "Limits::are_none")]
+    pub limits: Limits,
     /// Anything else worth keeping: command line, versions, options.
     #[serde(default)]
     pub run: BTreeMap<String, Value>,
@@ -99,6 +107,22 @@ pub struct Minima {
     pub leader_changes: u64,
     /// Faults that bit, per kind.
     pub faults: BTreeMap<String, u64>,
+}
+
+/// What a run may take at most; beyond that the verdict is invalid.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Milliseconds without an acknowledged write before the faults are healed. To be set only where all the time a majority
+    /// of the nodes is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage_ms: Option<u64>,
+}
+
+impl Limits {
+    fn are_none(&self) -> bool {
+        *self == Limits::default()
+    }
 }
 
 /// One line after the header.

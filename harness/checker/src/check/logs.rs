@@ -1,0 +1,474 @@
+//! The second oracle: what the nodes' own logs said when the run was over, against what clients had been told.
+//!
+//! Three promises (Thesis §3.2, figure 3.2; §6.3): committed entries are the same everywhere; what was acknowledged is among
+//! them, at the index that the answer named and under no earlier one; what certainly failed is not. And nodes that have
+//! applied the same have the same state.
+//!
+//! A retry may put a request into the log twice: the first entry is what takes effect, the later ones are recognised. What a
+//! snapshot has replaced cannot be seen any more, and counts for neither side.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::Options;
+use super::cluster::node_of;
+use super::text::{self, Words};
+use crate::history::{Committed, Difference, Event, History, NodeLog, NodeState, Outcome, Process};
+use crate::ops::{Action, Op};
+use crate::results::{Check, Verdict, Violation};
+
+/// Longest piece of an entry that is quoted, characters.
+const QUOTED_MAX: usize = 160;
+
+/// What the events say.
+#[derive(Default)]
+struct Logs<'h> {
+    nodes: BTreeMap<u64, (NodeLog, &'h Event)>,
+    states: Vec<(u64, NodeState, &'h Event)>,
+    /// The index of the first entry that was made for a request, and the last one of the same.
+    requests: HashMap<String, u64>,
+    /// Ranges of indexes, ends included, in order.
+    ranges: Vec<(u64, u64)>,
+    /// The last index that any node has, committed or not; none if some node's files were not read.
+    end: Option<u64>,
+}
+
+/// None if nobody looked.
+pub(super) fn check(history: &History, options: &Options<'_>) -> Option<Check> {
+    let logs = Logs::of(history);
+    if logs.nodes.is_empty() {
+        return None;
+    }
+    let mut violations = differing(&logs);
+    violations.extend(states(&logs));
+    let clients = clients(history, &logs, &mut violations);
+    let total = violations.len();
+    let unread: Vec<String> = logs
+        .nodes
+        .iter()
+        .filter(|(_, (log, _))| !log.problem.is_empty())
+        .map(|(node, (log, _))| format!("{} ({})", text::node(*node), log.problem))
+        .collect();
+    let read = logs.nodes.len() - unread.len();
+    let verdict = match (total, read) {
+        (0, 0) => Verdict::Unknown,
+        (0, _) => Verdict::Valid,
+        _ => Verdict::Invalid,
+    };
+    let mut summary = match verdict {
+        Verdict::Unknown => "No node's log could be read.".to_owned(),
+        Verdict::Valid => clients.summary(read, logs.entries()),
+        Verdict::Invalid => format!(
+            "The nodes' own logs contradict {} ({}).",
+            if clients.wrong > 0 { "what clients were told" } else { "each other" },
+            text::count(total, "time")
+        ),
+    };
+    if !unread.is_empty() {
+        summary = format!("{summary} Not read: {}.", text::list(&unread));
+    }
+    violations.truncate(options.violations_max);
+    let details = json!({
+        "nodes_read": read,
+        "entries": logs.entries(),
+        "acknowledged_found": clients.found,
+        "acknowledged_in_snapshots": clients.unseen,
+        "failed_absent": clients.absent,
+    });
+    Some(Check { name: "logs".to_owned(), verdict, summary, violations, details })
+}
+
+impl<'h> Logs<'h> {
+    fn of(history: &'h History) -> Logs<'h> {
+        let mut logs = Logs::default();
+        for event in history.others() {
+            match (node_of(&event.process), event.f.as_str()) {
+                (Some(node), "log") => {
+                    logs.nodes.insert(node, (said(event), event));
+                }
+                (Some(node), "state") => logs.states.push((node, said(event), event)),
+                (None, "committed") if is_runner(event) => logs.add(said(event)),
+                _ => {}
+            }
+        }
+        let read = || logs.nodes.values().map(|(log, _)| log).filter(|log| log.problem.is_empty());
+        let nodes = usize::try_from(history.header().nodes).unwrap_or(usize::MAX);
+        logs.end = read().map(|log| log.end).max().filter(|_| read().count() >= nodes);
+        logs
+    }
+
+    fn add(&mut self, Committed { first, requests, .. }: Committed) {
+        let mut next = first;
+        for request in requests {
+            if let Some(request) = request {
+                let index = self.requests.entry(request).or_insert(next);
+                *index = (*index).min(next);
+            }
+            next = next.saturating_add(1);
+        }
+        let Some(last) = next.checked_sub(1).filter(|last| *last >= first) else { return };
+        match self.ranges.last_mut() {
+            Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
+            Some(_) | None => self.ranges.push((first, last)),
+        }
+    }
+
+    /// Whether the entry at this index is known.
+    fn sees(&self, index: u64) -> bool {
+        let after = self.ranges.partition_point(|&(first, _)| first <= index);
+        after.checked_sub(1).is_some_and(|at| self.ranges[at].1 >= index)
+    }
+
+    fn entries(&self) -> u64 {
+        let lengths = self.ranges.iter().map(|(first, last)| (last - first).saturating_add(1));
+        lengths.fold(0, u64::saturating_add)
+    }
+}
+
+fn is_runner(event: &Event) -> bool {
+    matches!(&event.process, Process::Named(name) if name == "runner")
+}
+
+/// An event's value; of another shape, it says nothing.
+fn said<T: DeserializeOwned + Default>(event: &Event) -> T {
+    serde_json::from_value(event.value.clone()).unwrap_or_default()
+}
+
+/// Committed entries that are not the same everywhere (log matching, state-machine safety: Thesis §3.5, §3.6.3).
+fn differing(logs: &Logs<'_>) -> Vec<Violation> {
+    let of_node = |(node, (log, event)): (&u64, &(NodeLog, &Event))| {
+        let tell = |difference: &Difference| {
+            let explanation = format!(
+                "At log index {} {} has committed {}, and {} has committed {}. Committed entries are the same on \
+                 all nodes, so one of them lost or replaced what was safe.",
+                difference.index,
+                text::node(*node),
+                quoted(&difference.here),
+                text::node(difference.node),
+                quoted(&difference.there)
+            );
+            violation("logs differ", explanation, vec![event.index], event.time)
+        };
+        log.differs.iter().map(tell).collect::<Vec<_>>()
+    };
+    logs.nodes.iter().flat_map(of_node).collect()
+}
+
+fn quoted(entry: &str) -> String {
+    if entry.chars().count() <= QUOTED_MAX {
+        return entry.to_owned();
+    }
+    format!("{}…", entry.chars().take(QUOTED_MAX).collect::<String>())
+}
+
+/// Nodes that have applied the same and are not in the same state (Thesis §2.1).
+fn states(logs: &Logs<'_>) -> Vec<Violation> {
+    let mut first: BTreeMap<u64, &(u64, NodeState, &Event)> = BTreeMap::new();
+    let mut found = Vec::new();
+    for this in logs.states.iter().filter(|(_, state, _)| !state.state_hash.is_empty()) {
+        let (node, state, event) = this;
+        let (other, other_state, other_event) = *first.entry(state.applied).or_insert(this);
+        if other_state.state_hash == state.state_hash {
+            continue;
+        }
+        let explanation = format!(
+            "{} and {} had both applied the log up to index {}, but their states were not the same (hashes {} and \
+             {}). What a command does must follow from the log alone.",
+            text::node(*other),
+            text::node(*node),
+            state.applied,
+            other_state.state_hash,
+            state.state_hash
+        );
+        let events = vec![other_event.index, event.index];
+        found.push(violation("states differ", explanation, events, event.time));
+    }
+    found
+}
+
+/// What was found of what clients had been told.
+#[derive(Default)]
+struct Clients {
+    /// Acknowledged, and there.
+    found: u64,
+    /// Acknowledged, and where nobody can look any more.
+    unseen: u64,
+    /// Failed, and not there.
+    absent: u64,
+    wrong: u64,
+}
+
+impl Clients {
+    fn summary(&self, nodes: usize, entries: u64) -> String {
+        let entries = match entries {
+            1 => "1 entry".to_owned(),
+            n => format!("{} entries", text::number(n)),
+        };
+        let agree = match nodes {
+            1 => format!("One node has committed {entries}"),
+            _ => format!("{} agree on {entries}", text::capital(&text::count(nodes, "node"))),
+        };
+        let unseen = match self.unseen {
+            0 => String::new(),
+            n => format!(", {} more are in snapshots", text::number(n)),
+        };
+        let there = match self.found {
+            1 => "1 acknowledged write is".to_owned(),
+            n => format!("all {} acknowledged writes are", text::number(n)),
+        };
+        format!("{agree}: {there} where the answers said{unseen}, and nothing that failed is.")
+    }
+}
+
+fn clients(history: &History, logs: &Logs<'_>, violations: &mut Vec<Violation>) -> Clients {
+    let mut clients = Clients::default();
+    for key in history.keys() {
+        let words = Words { history, key };
+        for op in key.ops.iter().filter(|op| op.action != Action::Read) {
+            let Some(request) = history.request(op) else { continue };
+            let there = logs.requests.get(request).copied();
+            let wrong = match op.outcome {
+                Outcome::Ok => acknowledged(&words, op, there, logs, &mut clients),
+                // What the log itself refused is in the log.
+                Outcome::Fail if op.log_index == 0 => failed(&words, op, there, &mut clients),
+                Outcome::Fail | Outcome::Open => None,
+            };
+            clients.wrong += u64::from(wrong.is_some());
+            violations.extend(wrong);
+        }
+    }
+    clients
+}
+
+fn acknowledged(
+    words: &Words<'_>,
+    op: &Op,
+    there: Option<u64>,
+    logs: &Logs<'_>,
+    clients: &mut Clients,
+) -> Option<Violation> {
+    let told = op.log_index;
+    let problem = match there {
+        Some(index) if index == told || told == 0 => {
+            clients.found += 1;
+            return None;
+        }
+        // The entry that took effect may lie before what can be seen; this one is a retry that was recognised.
+        Some(index) if told < index && !logs.sees(told) => {
+            clients.unseen += 1;
+            return None;
+        }
+        Some(index) => format!("it stands at log index {index}, and the answer said {told}"),
+        None if logs.sees(told) => {
+            format!("the committed entry at log index {told}, which the answer named, is another")
+        }
+        None if logs.end.is_some_and(|end| end < told) => {
+            format!("the answer named log index {told}, and no node's log reaches so far")
+        }
+        None => {
+            clients.unseen += 1;
+            return None;
+        }
+    };
+    let explanation = format!(
+        "The {} of {} to {} was acknowledged at {}, but {problem}. Whatever is acknowledged is committed, and stays where \
+         it is.",
+        words.key.model.function(&op.action),
+        words.client(op),
+        words.name(),
+        text::at(words.completed(op)),
+    );
+    Some(told_wrong("acknowledged write not in the log", explanation, words, op))
+}
+
+fn failed(
+    words: &Words<'_>,
+    op: &Op,
+    there: Option<u64>,
+    clients: &mut Clients,
+) -> Option<Violation> {
+    let Some(index) = there else {
+        clients.absent += 1;
+        return None;
+    };
+    let explanation = format!(
+        "The {} of {} to {} failed at {} ({}), but it is committed, at log index {index}. A definite error means that \
+         nothing was done and nothing will be.",
+        words.key.model.function(&op.action),
+        words.client(op),
+        words.name(),
+        text::at(words.completed(op)),
+        words.history.error(op).unwrap_or("no reason given"),
+    );
+    Some(told_wrong("failed write in the log", explanation, words, op))
+}
+
+fn told_wrong(class: &str, explanation: String, words: &Words<'_>, op: &Op) -> Violation {
+    let mut found = violation(class, explanation, words.events([op]), words.completed(op));
+    found.key = words.key.name.as_deref().map(str::to_owned);
+    found
+}
+
+fn violation(class: &str, explanation: String, events: Vec<u64>, time: u64) -> Violation {
+    Violation {
+        class: class.to_owned(),
+        key: None,
+        explanation,
+        events,
+        time,
+        core: None,
+        stale: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::history::Header;
+
+    /// Two acknowledged writes and one that failed; then what the nodes' logs said.
+    fn judge(nodes: &[(u64, Value)], committed: &[Value], states: &[(u64, Value)]) -> Check {
+        let clients = [
+            json!([0, "invoke", "write", "x", "0-1", "p0@0:1", null]),
+            json!([0, "ok", "write", "x", "0-1", "p0@0:1", 2]),
+            json!([1, "invoke", "write", "x", "1-2", "p1@0:1", null]),
+            json!([1, "ok", "write", "x", "1-2", "p1@0:1", 3]),
+            json!([2, "invoke", "write", "x", "2-3", "p2@0:1", null]),
+            json!([2, "fail", "write", "x", "2-3", "p2@0:1", null]),
+        ];
+        let mut events: Vec<Value> = Vec::new();
+        for line in clients {
+            events.push(json!({
+                "process": line[0], "type": line[1], "f": line[2], "key": line[3], "value": line[4],
+                "request": line[5], "log_index": line[6],
+            }));
+        }
+        let named = |process: &str, f: &str, value: &Value| json!({"process": process, "type": "info", "f": f, "value": value});
+        events
+            .extend(states.iter().map(|(id, state)| named(&format!("node-{id}"), "state", state)));
+        events.extend(committed.iter().map(|piece| named("runner", "committed", piece)));
+        events.extend(nodes.iter().map(|(id, log)| named(&format!("node-{id}"), "log", log)));
+        for (index, event) in events.iter_mut().enumerate() {
+            event["index"] = json!(index);
+            event["time"] = json!(1_000_000 * index);
+        }
+        let events =
+            events.into_iter().map(|event| serde_json::from_value(event).unwrap()).collect();
+        let header =
+            Header { history: 1, model: "register".to_owned(), nodes: 2, ..Header::default() };
+        check(&History::new(header, events).unwrap(), &Options::default()).expect("somebody looked")
+    }
+
+    fn log(first: u64, last: u64) -> Value {
+        json!({"first": first, "last": last, "end": last})
+    }
+
+    fn committed(first: u64, requests: &Value) -> Value {
+        json!({"node": 1, "first": first, "term": 1, "requests": requests})
+    }
+
+    fn all() -> Value {
+        committed(1, &json!([null, "p0@0:1", "p1@0:1", "p0@0:1"]))
+    }
+
+    #[test]
+    fn logs_that_hold_what_clients_were_told_are_valid() {
+        let check = judge(&[(1, log(1, 4)), (2, log(1, 4))], &[all()], &[]);
+        assert_eq!(check.verdict, Verdict::Valid);
+        let expected = "2 nodes agree on 4 entries: all 2 acknowledged writes are where the answers said, and nothing that failed is.";
+        assert_eq!(check.summary, expected);
+    }
+
+    #[test]
+    fn history_without_logs_has_no_such_part() {
+        let header = Header { history: 1, model: "register".to_owned(), ..Header::default() };
+        let history = History::new(header, Vec::new()).unwrap();
+        assert_eq!(check(&history, &Options::default()), None);
+    }
+
+    #[test]
+    fn acknowledged_write_that_another_entry_stands_for_is_a_violation() {
+        let other = committed(1, &json!([null, "p0@0:1", "p7@0:1", "p1@0:1"]));
+        let check = judge(&[(1, log(1, 4)), (2, log(1, 4))], &[other], &[]);
+        assert_eq!(check.verdict, Verdict::Invalid);
+        let [violation] = &check.violations[..] else { panic!("{:?}", check.violations) };
+        assert_eq!(
+            (violation.class.as_str(), violation.key.as_deref()),
+            ("acknowledged write not in the log", Some("x"))
+        );
+        assert!(
+            violation.explanation.contains("stands at log index 4, and the answer said 3"),
+            "{}",
+            violation.explanation
+        );
+        assert_eq!(violation.events, [2, 3]);
+    }
+
+    #[test]
+    fn acknowledged_write_beyond_all_logs_is_lost_if_all_were_read() {
+        let short = committed(1, &json!([null, "p0@0:1"]));
+        let check = judge(&[(1, log(1, 2)), (2, log(1, 2))], std::slice::from_ref(&short), &[]);
+        assert_eq!(check.violations.len(), 1);
+        assert!(check.violations[0].explanation.contains("no node's log reaches so far"));
+        for unread in [vec![(1, log(1, 2))], vec![(1, log(1, 2)), (2, json!({"problem": "gone"}))]]
+        {
+            let check = judge(&unread, std::slice::from_ref(&short), &[]);
+            assert_eq!(check.verdict, Verdict::Valid, "{}", check.summary);
+        }
+        // Somebody has it, and did not know yet that it is committed.
+        let longer = json!({"first": 1, "last": 2, "end": 3});
+        let check = judge(&[(1, log(1, 2)), (2, longer)], &[short], &[]);
+        assert_eq!(check.verdict, Verdict::Valid, "{}", check.summary);
+    }
+
+    #[test]
+    fn what_snapshots_replaced_counts_for_neither_side() {
+        let check =
+            judge(&[(1, log(4, 4)), (2, log(4, 4))], &[committed(4, &json!(["p0@0:1"]))], &[]);
+        assert_eq!(check.verdict, Verdict::Valid);
+        assert!(
+            check.summary.contains(
+                "all 0 acknowledged writes are where the answers said, 2 more are in snapshots"
+            ),
+            "{}",
+            check.summary
+        );
+    }
+
+    #[test]
+    fn failed_write_in_the_log_is_a_violation() {
+        let told = committed(1, &json!(["p2@0:1", "p0@0:1", "p1@0:1"]));
+        let check = judge(&[(1, log(1, 3)), (2, log(1, 3))], &[told], &[]);
+        let [violation] = &check.violations[..] else { panic!("{:?}", check.violations) };
+        assert_eq!(violation.class, "failed write in the log");
+        assert!(check.summary.contains("what clients were told (1 time)"), "{}", check.summary);
+    }
+
+    #[test]
+    fn logs_and_states_that_differ_are_violations() {
+        let differs = json!({"first": 1, "last": 4, "end": 4, "differs": [{"index": 3, "here": "{a}", "node": 1, "there": "{b}"}]});
+        let state = |hash: &str| json!({"commit": 4, "applied": 4, "state_hash": hash});
+        let nodes = [(1, log(1, 4)), (2, differs)];
+        let check = judge(&nodes, &[all()], &[(1, state("aa")), (2, state("bb"))]);
+        let classes: Vec<_> = check.violations.iter().map(|found| found.class.as_str()).collect();
+        assert_eq!(classes, ["logs differ", "states differ"]);
+        assert!(
+            check.violations[0]
+                .explanation
+                .contains("n2 has committed {a}, and n1 has committed {b}")
+        );
+        assert!(check.summary.contains("contradict each other (2 times)"), "{}", check.summary);
+    }
+
+    #[test]
+    fn logs_that_nobody_could_read_prove_nothing() {
+        let check = judge(&[(1, json!({"problem": "no such directory"}))], &[], &[]);
+        assert_eq!(check.verdict, Verdict::Unknown);
+        assert!(check.summary.contains("n1 (no such directory)"), "{}", check.summary);
+    }
+}
