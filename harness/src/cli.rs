@@ -14,11 +14,17 @@ use crate::cluster::netns::{HOLD_NETWORK, PROBE_NETWORK};
 use crate::cluster::process::SUPERVISE_NODE;
 use crate::disk::HOLD_MOUNT;
 use crate::elections::args::{self as elections, BenchElections};
+use crate::merge::{self, Merge};
 use crate::mutants::args::{self as mutants, Mutants};
+use crate::replay::args::{self as replay, Replay};
+use crate::suite::Shard;
 use crate::workload::Object;
 
 /// The longest run: times far beyond it cannot be told from the end of all time.
 const TIME_LIMIT_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// The most seeds of `harness run --seeds`.
+const SEEDS_MAX: u64 = 100_000;
 
 /// What every command's help ends with.
 const EXIT_CODES: &str = "\
@@ -35,6 +41,7 @@ Examples:
   harness run register --time-limit 30s --seed 1
   harness run all --time-limit 20s --junit target/junit.xml
   harness run append --faults kill,pause --nodes 3
+  harness run all --seeds 0..10 --shard 2/4
   harness run ./mine.toml --raftd ../other/target/release/raftd";
 
 const SIM_EXAMPLES: &str = "\
@@ -73,6 +80,12 @@ pub enum Command {
     /// Kill leaders, and measure how long the cluster is without one: the Raft paper's figure 16
     #[command(after_help = elections::AFTER_HELP)]
     BenchElections(BenchElections),
+    /// Inflict the faults of a recorded run once more, and see how often it fails again
+    #[command(after_help = replay::AFTER_HELP)]
+    Replay(Replay),
+    /// Sum up what several machines have run with --shard
+    #[command(after_help = merge::AFTER_HELP)]
+    Merge(Merge),
     /// Put bugs that Raft implementations really had into the daemon, and see whether they are found
     #[command(after_help = mutants::AFTER_HELP)]
     Mutants(Mutants),
@@ -105,6 +118,12 @@ pub struct Run {
     /// Seed of every random choice [default: a random one, printed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// One run of each workload with each of these seeds: the first, and the one after the last
+    #[arg(long, value_name = "A..B", value_parser = few_seeds, conflicts_with = "seed")]
+    pub seeds: Option<Range<u64>>,
+    /// Only the Ith of N shares of the runs, so that N machines share them; see `harness merge`
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     /// Clients at work at the same time [default: the workload's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub clients: Option<u64>,
@@ -379,6 +398,15 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
         Some((Ok(_), Ok(_))) => Err("there is no seed in it: the first must be lower".to_owned()),
         _ => Err("write it like 0..1000: the first seed, and the one after the last".to_owned()),
     }
+}
+
+/// So many that a list of the runs fits into memory, and no human waits for them.
+fn few_seeds(text: &str) -> Result<Range<u64>, String> {
+    let seeds = seeds(text)?;
+    if seeds.end - seeds.start > SEEDS_MAX {
+        return Err(format!("at most {SEEDS_MAX} seeds a run"));
+    }
+    Ok(seeds)
 }
 
 /// At least one.

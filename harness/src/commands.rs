@@ -23,7 +23,9 @@ use crate::nemesis::{Kind, Lane};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::suite::Suite;
-use crate::{daemon, disk, elections, mutants, report, simulate, store, terminal, workload};
+use crate::{
+    daemon, disk, elections, merge, mutants, replay, report, simulate, store, terminal, workload,
+};
 
 /// What a shell shows of a process that SIGINT ended.
 const KILLED_BY_SIGINT: i32 = 130;
@@ -65,6 +67,11 @@ pub fn execute(command: Command) -> Exit {
             }
             Err(error) => return usage(&error),
         },
+        Command::Replay(args) => match replay::Session::new(&args) {
+            Ok(session) => block_on(async |interrupted| session.run(&interrupted).await),
+            Err(error) => return usage(&error),
+        },
+        Command::Merge(args) => merge::execute(&args),
         Command::Mutants(args) => match mutants::Campaign::new(&args) {
             Ok(campaign) => block_on(async |interrupted| campaign.run(&interrupted).await),
             Err(error) => return usage(&error),

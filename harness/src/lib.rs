@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cli`], [`commands`], [`exit`] | the command line, what each command does, what it exits with |
 //! | [`suite`], [`canary`] | one run after another, each with its verdict, and what one means that must be `invalid` |
+//! | [`merge`], [`replay`] | runs of several machines summed up; the faults of a recorded run once more |
 //! | [`scenario`], [`workload`] | what to run, and the operations that clients draw from it |
 //! | [`runner`], [`traffic`], [`client`] | one run: its stages, the clients at work, what came of an operation |
 //! | [`journal`], [`progress`] | the history as it is written, the status line |
@@ -27,11 +28,13 @@ pub mod elections;
 pub mod exit;
 pub mod journal;
 pub mod judge;
+pub mod merge;
 pub mod mutants;
 pub mod nemesis;
 pub mod node_logs;
 pub mod progress;
 pub mod record;
+pub mod replay;
 pub mod report;
 pub mod runner;
 pub mod scenario;

@@ -65,6 +65,8 @@ pub struct Plan {
     pub network: Network,
     /// Whether to end at the first certain anomaly.
     pub fail_fast: bool,
+    /// The faults of a run that was recorded, instead of new ones.
+    pub replayed: Option<Schedule>,
     /// Circumstances, for the history's header.
     pub circumstances: BTreeMap<String, Value>,
 }
@@ -242,7 +244,10 @@ impl Bench<'_> {
     /// Inflicts the faults, and returns when the time is up.
     async fn break_things(&self) {
         let Plan { scenario, time_limit, .. } = self.plan;
-        let schedule = self.schedule(scenario.faults.clone(), 0, *time_limit);
+        let schedule = match &self.plan.replayed {
+            Some(schedule) => schedule.clone(),
+            None => self.schedule(scenario.faults.clone(), 0, *time_limit),
+        };
         let first = schedule.all().map(|planned| planned.start).min();
         let first_begins = async {
             if let Some(first) = first {
@@ -251,6 +256,9 @@ impl Bench<'_> {
             }
         };
         tokio::join!(first_begins, self.inflict(&schedule), sleep(*time_limit));
+        if self.plan.replayed.is_some() {
+            return;
+        }
         // Where everything takes longer than planned there was no time for some: coverage is no matter of luck.
         for round in 1..=ROUNDS_MORE_MAX {
             let missing = self.missing();

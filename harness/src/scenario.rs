@@ -155,6 +155,9 @@ pub struct Scenario {
     /// What a command line names it by: its name, or the file's path.
     #[serde(skip)]
     pub argument: String,
+    /// The file's text.
+    #[serde(skip)]
+    pub text: String,
 }
 
 /// The keys that a workload uses.
@@ -271,6 +274,7 @@ impl Scenario {
             return Err(bad(scenario.operations.span().start, message));
         }
         scenario.argument.clone_from(&scenario.name);
+        text.clone_into(&mut scenario.text);
         scenario.hypothesis = first_comment(text).ok_or_else(|| {
             bad(0, "the first line must be a comment that states the hypothesis".to_owned())
         })?;

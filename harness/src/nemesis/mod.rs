@@ -167,7 +167,7 @@ impl Nemesis {
                 return false;
             }
         };
-        self.begin(fault, planned.kind, attack).await;
+        self.begin(fault, planned, attack).await;
         let end = Instant::now() + planned.duration;
         if !until(end, stop).await {
             self.await_bite(fault, end + planned.duration, stop).await;
@@ -189,13 +189,15 @@ impl Nemesis {
         found.ok().map(|(node, _)| node)
     }
 
-    async fn begin(&self, fault: u64, kind: Kind, mut attack: Attack) {
+    async fn begin(&self, fault: u64, planned: &Planned, mut attack: Attack) {
+        let kind = planned.kind;
         let start = Fault {
             phase: "start".to_owned(),
             fault,
             nodes: attack.nodes.clone(),
             text: attack.text.clone(),
             outcome: "installed".to_owned(),
+            plan: Some(planned.recorded()),
             ..Fault::default()
         };
         self.record(kind, start);
@@ -245,6 +247,7 @@ impl Nemesis {
             outcome: String::new(),
             proof,
             unit: attack.unit().to_owned(),
+            plan: None,
         };
         self.record(kind, stop);
         proof

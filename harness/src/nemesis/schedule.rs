@@ -15,6 +15,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use history_checker::history::FaultPlan;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -113,10 +114,56 @@ const DISK: Pace = Pace { on: 500..=900, off: 400..=600 };
 /// Long enough for a new leader while frames are late or held, so that they come into a later term.
 const LINKS: Pace = Pace { on: 800..=1000, off: 280..=350 };
 
+const LANES: [Lane; 5] = [Lane::Process, Lane::Network, Lane::Disk, Lane::Flow, Lane::Frames];
+
 /// Faults are never made shorter than this share of their pace, percent; election timeouts must fit in.
 const SQUEEZE_MIN: u64 = 50;
 
+impl Planned {
+    /// For the history.
+    pub(super) fn recorded(&self) -> FaultPlan {
+        FaultPlan { aim: self.aim.name().to_owned(), count: self.count, seed: self.seed }
+    }
+}
+
+impl Aim {
+    /// Its name in histories.
+    pub fn name(self) -> &'static str {
+        match self {
+            Aim::Leader => "leader",
+            Aim::Any => "any",
+        }
+    }
+
+    /// The aim of that name.
+    pub fn named(name: &str) -> Option<Aim> {
+        [Aim::Leader, Aim::Any].into_iter().find(|aim| aim.name() == name)
+    }
+}
+
 impl Schedule {
+    /// These faults and no others; the last of them must have ended by `end`.
+    pub fn of(faults: impl IntoIterator<Item = Planned>, end: Duration, nodes: u64) -> Schedule {
+        let mut schedule = Schedule { end, out_max: minority(nodes), ..Schedule::default() };
+        for planned in faults {
+            schedule.lane(planned.kind.lane()).push(planned);
+        }
+        for lane in LANES {
+            schedule.lane(lane).sort_by_key(|planned| planned.start);
+        }
+        schedule
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut Vec<Planned> {
+        match lane {
+            Lane::Process => &mut self.process,
+            Lane::Network => &mut self.network,
+            Lane::Disk => &mut self.disk,
+            Lane::Flow => &mut self.flow,
+            Lane::Frames => &mut self.frames,
+        }
+    }
+
     /// All faults, lane by lane.
     pub fn all(&self) -> impl Iterator<Item = &Planned> {
         let Schedule { process, network, flow, frames, disk, .. } = self;

@@ -62,6 +62,15 @@ fn register_run_is_valid_and_its_directory_tells_all() {
     assert_eq!(phases, ["clean", "faults", "heal", "recovered", "final", "end"]);
     assert!(recorded["faults"].as_object().unwrap().values().any(|fault| fault["bit"] != 0));
 
+    let check = |name: &str| {
+        let checks = recorded["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == name).unwrap()["details"].clone()
+    };
+    let logs = check("logs");
+    assert_eq!(logs["nodes_read"], 5);
+    assert!(logs["acknowledged_found"].as_u64().unwrap() > 0, "{logs}");
+    assert!(check("availability")["longest_outage_ms"].as_f64().unwrap() > 0.0);
+
     let live = fs::read(directory.join("results.json")).unwrap();
     let offline = harness().args(["check", "--output", "json"]).arg(&directory).output().unwrap();
     assert_eq!(offline.status.code(), Some(0));
@@ -100,6 +109,77 @@ fn canary_is_rejected_which_passes_in_a_series_only() {
     let junit = fs::read_to_string(&junit).unwrap();
     assert!(junit.contains("stale-canary") && junit.contains("counter"), "{junit}");
     assert_eq!(processes_about(results.path()), Vec::<String>::new());
+}
+
+#[test]
+fn recorded_faults_are_inflicted_again_and_its_failure_is_seen_again() {
+    let _alone = one_cluster_at_a_time();
+    let (recorded, replayed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    harness()
+        .args(["run", "stale-canary", "--seed", "3", "--raftd"])
+        .arg(raftd())
+        .arg("--results")
+        .arg(recorded.path())
+        .args(CALM)
+        .assert()
+        .code(1)
+        .stdout(contains("harness replay ").or(contains(" replay ")));
+    let recorded = run_directory(recorded.path(), "stale-canary");
+    harness()
+        .arg("replay")
+        .arg(&recorded)
+        .args(["--times", "1", "--results"])
+        .arg(replayed.path())
+        .assert()
+        .code(1)
+        .stdout(contains("1 of 1 replay ended as the recorded run did"));
+    let replayed = run_directory(replayed.path(), "stale-canary");
+    // It ends at the first anomaly, and what it inflicts until then is what was inflicted.
+    let plans = |directory: &Path| -> Vec<(String, Value)> {
+        let lines = fs::read_to_string(directory.join("schedule.jsonl")).unwrap();
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let starts = lines.filter(|line| !line["plan"].is_null());
+        starts.map(|line| (line["kind"].to_string(), line["plan"].clone())).collect()
+    };
+    let all = plans(&recorded);
+    assert!(!all.is_empty());
+    assert!(plans(&replayed).iter().all(|plan| all.contains(plan)), "{:?}", plans(&replayed));
+    let command = json(&replayed.join("results.json"))["replay_of"].clone();
+    assert_eq!(command, recorded.to_str().unwrap());
+}
+
+#[test]
+fn replay_of_what_is_no_run_is_refused_by_name() {
+    let empty = tempfile::tempdir().unwrap();
+    let refused = harness().arg("replay").arg(empty.path()).assert().code(64);
+    refused.stderr(contains("is no directory of a run").and(contains("history.jsonl")));
+}
+
+#[test]
+fn shards_run_their_share_and_merge_sums_them_up() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let directory = |name: &str| results.path().join(name).to_str().unwrap().to_owned();
+    for shard in ["1", "2"] {
+        harness()
+            .args(["run", "counter", "stale-canary", "--seed", "3", "--shard"])
+            .args([&format!("{shard}/2"), "--results", &directory(shard), "--raftd"])
+            .arg(raftd())
+            .args(CALM)
+            .assert()
+            .code(0);
+    }
+    let (all, junit) = (directory("all"), directory("junit.xml"));
+    harness()
+        .args(["merge", &directory("1"), &directory("2"), "--into", &all, "--junit", &junit])
+        .assert()
+        .code(0)
+        .stdout(contains("counter").and(contains("rejected as it must be")));
+    for workload in ["counter", "stale-canary"] {
+        assert!(run_directory(Path::new(&all), workload).join("history.jsonl").exists());
+    }
+    let junit = fs::read_to_string(junit).unwrap();
+    assert!(junit.contains("stale-canary") && junit.contains("counter"), "{junit}");
 }
 
 #[test]

@@ -207,6 +207,21 @@ pub struct Fault {
     pub proof: u64,
     /// `processes killed`, `ms stopped`, `bytes dropped`, `connections refused`, …
     pub unit: String,
+    /// At start: what its targets were chosen by, for whoever wants it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<FaultPlan>,
+}
+
+/// What a fault's targets were chosen by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FaultPlan {
+    /// `leader`: the leader, whoever that was; `any`.
+    pub aim: String,
+    /// How many nodes it was to hit.
+    pub count: u64,
+    /// What decided whatever was left to chance.
+    pub seed: u64,
 }
 
 /// `value` of a node's exit.

@@ -1,0 +1,39 @@
+//! What cannot be done is refused before anything is started.
+
+use anyhow::bail;
+
+use crate::cluster::Network;
+use crate::nemesis::Kind;
+use crate::scenario::{Scenario, select_faults};
+
+/// What a command line's words for faults stand for with this network. Of words for several kinds, what it cannot do is
+/// left out.
+pub(super) fn possible_faults(words: &[String], network: Network) -> anyhow::Result<Vec<Kind>> {
+    for word in words {
+        let kinds = Kind::select(word)?;
+        if !kinds.is_empty() && !kinds.iter().any(|kind| kind.is_possible_with(network)) {
+            bail!(
+                "the backend netns cannot do the fault {word}: it is about single messages or connections, and the \
+                 kernel sees packets only; use --backend proxy, or leave it out of --faults"
+            );
+        }
+    }
+    let mut kinds = select_faults(words)?;
+    kinds.retain(|kind| kind.is_possible_with(network));
+    Ok(kinds)
+}
+
+/// An error if a workload of its own accord has faults that this network cannot do.
+pub(super) fn refuse_without_proxy(scenario: &Scenario, network: Network) -> anyhow::Result<()> {
+    let impossible: Vec<&str> =
+        scenario.faults().filter(|kind| !kind.is_possible_with(network)).map(Kind::name).collect();
+    if !impossible.is_empty() {
+        bail!(
+            "{} has faults that the backend netns cannot do, as the kernel sees packets only: {}; use --backend proxy, or \
+             choose others with --faults",
+            scenario.name,
+            impossible.join(", ")
+        );
+    }
+    Ok(())
+}
