@@ -13,8 +13,11 @@ use serde::Deserialize;
 use crate::exit::Exit;
 use crate::report::{self, RunSummary};
 use crate::store;
-use crate::suite::{Ran, print_table, ran};
+use crate::suite::{Ran, SHARE_PREFIX, Share, print_table, ran};
 use crate::terminal;
+
+/// More shares than anybody has machines for.
+const SHARES_MAX: usize = 10_000;
 
 /// Ends `harness merge --help`.
 pub const AFTER_HELP: &str = "\
@@ -49,10 +52,12 @@ struct Rest {
 /// Sums up all runs in the directories.
 pub fn execute(args: &Merge) -> anyhow::Result<Exit> {
     let mut directories = Vec::new();
+    let mut shares = Vec::new();
     for results in &args.directories {
         directories.extend(runs_in(results)?);
+        shares.extend(shares_in(results)?);
     }
-    if directories.is_empty() {
+    if directories.is_empty() && shares.is_empty() {
         bail!(
             "there is no run in {}: give directories that `harness run` wrote with --results",
             shown(&args.directories)
@@ -61,7 +66,11 @@ pub fn execute(args: &Merge) -> anyhow::Result<Exit> {
     if let Some(into) = &args.into {
         directories = copy_all(&directories, into)?;
     }
-    let mut runs: Vec<Ran> = directories.iter().map(|dir| ran(summary(dir), true, false)).collect();
+    let mut summaries: Vec<RunSummary> = directories.iter().map(|dir| summary(dir)).collect();
+    let missing = missing(&shares, &summaries);
+    summaries.extend(missing);
+    let mut runs: Vec<Ran> =
+        summaries.into_iter().map(|summary| ran(summary, true, false)).collect();
     runs.sort_by(|a, b| {
         (&a.summary.workload, a.summary.seed).cmp(&(&b.summary.workload, b.summary.seed))
     });
@@ -94,11 +103,69 @@ fn subdirectories(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).with_context(failed)? {
         let entry = entry.with_context(failed)?;
-        if entry.file_type().with_context(failed)?.is_dir() {
+        // What carries directories from machine to machine may have made a copy of what the link points to.
+        let is_latest = entry.file_name() == "latest";
+        if !is_latest && entry.file_type().with_context(failed)?.is_dir() {
             found.push(entry.path());
         }
     }
     Ok(found)
+}
+
+/// What the machines were to run.
+fn shares_in(results: &Path) -> anyhow::Result<Vec<Share>> {
+    let mut shares = Vec::new();
+    for entry in
+        fs::read_dir(results).with_context(|| format!("cannot read {}", results.display()))?
+    {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(SHARE_PREFIX) {
+            let bytes =
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let share = serde_json::from_slice(&bytes);
+            shares
+                .push(share.with_context(|| format!("{} is no note of a shard", path.display()))?);
+        }
+    }
+    Ok(shares)
+}
+
+/// Runs, and whole shares, that were to be and are not there: a machine that went down must not pass for one without faults.
+fn missing(shares: &[Share], summaries: &[RunSummary]) -> Vec<RunSummary> {
+    let mut missing = Vec::new();
+    let is_there = |workload: &str, seed: u64| {
+        summaries.iter().any(|run| run.workload == workload && run.seed == seed)
+    };
+    let shares_max = shares.iter().map(|share| share.of).max().unwrap_or(0);
+    for share in 1..=shares_max.min(SHARES_MAX) {
+        if !shares.iter().any(|other| other.number == share) {
+            let name = format!("shard {share}/{shares_max}");
+            missing.push(not_run(&name, 0, "nothing of this shard is in the directories given"));
+        }
+    }
+    for (workload, seed) in shares.iter().flat_map(|share| &share.runs) {
+        if !is_there(workload, *seed) {
+            missing.push(not_run(
+                workload,
+                *seed,
+                "was to be run, and is not in the directories given",
+            ));
+        }
+    }
+    missing
+}
+
+fn not_run(workload: &str, seed: u64, why: &str) -> RunSummary {
+    RunSummary {
+        workload: workload.to_owned(),
+        seed,
+        dir: PathBuf::new(),
+        must_be_rejected: false,
+        took: Duration::ZERO,
+        outcome: Err(why.to_owned()),
+        failure: None,
+    }
 }
 
 /// What a run came to. Without results it is the harness that failed.
@@ -239,6 +306,25 @@ mod tests {
             let exit = merge(vec![valid.clone(), of(name, workload, verdict)], None).unwrap();
             assert_eq!(exit, expected, "{workload} {verdict:?}");
         }
+    }
+
+    #[test]
+    fn what_a_machine_did_not_run_is_a_failure_of_the_harness() {
+        let root = tempfile::tempdir().unwrap();
+        let part = |name: &str, share: usize, runs: &[(&str, u64)]| {
+            let results = results(root.path(), name, "register", Some("valid"));
+            let runs =
+                runs.iter().map(|(workload, seed)| ((*workload).to_owned(), *seed)).collect();
+            let note = serde_json::to_vec(&Share { number: share, of: 2, runs }).unwrap();
+            fs::write(results.join(format!("{SHARE_PREFIX}{share}-of-2.json")), note).unwrap();
+            results
+        };
+        let one = part("one", 1, &[("register", 7)]);
+        let two = part("two", 2, &[("register", 7)]);
+        assert_eq!(merge(vec![one.clone(), two], None).unwrap(), Exit::Valid);
+        assert_eq!(merge(vec![one.clone()], None).unwrap(), Exit::Harness, "where is shard 2?");
+        let broken = part("broken", 2, &[("register", 7), ("append", 8)]);
+        assert_eq!(merge(vec![one, broken], None).unwrap(), Exit::Harness, "where is append?");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use history_checker::history::Exit;
 use history_checker::results::{Check, Verdict};
@@ -102,11 +103,18 @@ pub(super) struct KindRow {
     proof: String,
     /// How long faults of this kind were on, together.
     on: String,
+    /// The longest time without an acknowledged write that such a fault had a part in.
+    outage: String,
     reasons: Vec<String>,
 }
 
 /// Faults by kind.
-pub(super) fn kinds(run: &Run) -> Vec<KindRow> {
+pub(super) fn kinds(run: &Run, checks: &[Check]) -> Vec<KindRow> {
+    let availability = checks.iter().find(|check| check.name == "availability");
+    let outage = |name: &str| {
+        let ms = availability?.details["faults"][name]["outage_ms_max"].as_f64()?;
+        Some(span(Duration::try_from_secs_f64(ms / 1e3).ok()?.as_nanos().try_into().ok()?))
+    };
     let mut names: Vec<&str> = Vec::new();
     for fault in &run.faults {
         if !names.contains(&fault.kind.as_str()) && names.len() < 24 {
@@ -114,10 +122,10 @@ pub(super) fn kinds(run: &Run) -> Vec<KindRow> {
         }
     }
     names.sort_by_key(|name| (kind_number(name), *name));
-    names.into_iter().map(|name| kind(run, name)).collect()
+    names.into_iter().map(|name| kind(run, name, outage(name).unwrap_or_default())).collect()
 }
 
-fn kind(run: &Run, name: &str) -> KindRow {
+fn kind(run: &Run, name: &str, outage: String) -> KindRow {
     let all = || run.faults.iter().filter(|fault| fault.kind == name);
     let installed = || all().filter(|fault| fault.skipped.is_none());
     let mut reasons: Vec<String> = Vec::new();
@@ -144,6 +152,7 @@ fn kind(run: &Run, name: &str) -> KindRow {
         skipped: nonzero(number(all().filter(|fault| fault.skipped.is_some()).count())),
         proof: proof.join(", "),
         on: span(on),
+        outage,
         reasons,
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn view(
         stage: stage(run, &bins, &times),
         functions: summary::functions(run),
         errors: summary::errors(run),
-        kinds: summary::kinds(run),
+        kinds: summary::kinds(run, &results.checks),
         story,
         untold,
         checks: summary::checks(&results.checks),

@@ -21,6 +21,7 @@ mod table;
 
 pub(crate) use self::conclude::conclude;
 pub use self::shard::Shard;
+pub(crate) use self::shard::{SHARE_PREFIX, Share};
 pub(crate) use self::table::{Ran, print_table, ran};
 
 /// Seeds that nobody chose are below this, so that they are easily typed.
@@ -77,8 +78,16 @@ impl<'a> Suite<'a> {
 
     /// Runs everything. `interrupted` turns true when the user wants it to end.
     pub async fn run(&self, interrupted: &watch::Receiver<bool>) -> Exit {
-        if let (Some(shard), true) = (self.args.shard, self.cases.is_empty()) {
-            terminal::note(format!("note: there are too few runs for shard {shard} to have one"));
+        if let Some(shard) = self.args.shard {
+            if self.cases.is_empty() {
+                terminal::note(format!("note: there are too few runs for shard {shard}"));
+            }
+            let runs = self.cases.iter().map(|case| (case.scenario.name.clone(), case.seed));
+            if let Err(error) = shard.note(&self.args.results, runs.collect()) {
+                let results = self.args.results.display();
+                terminal::note(format!("error: cannot write to {results}: {error}"));
+                return Exit::Harness;
+            }
         }
         let version = daemon::version(&self.raftd).await;
         let mut runs: Vec<Ran> = Vec::new();

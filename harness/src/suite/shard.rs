@@ -1,7 +1,15 @@
 //! A share of a series, so that several machines run it together.
 
 use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// How the names of files with a [`Share`] begin.
+pub(crate) const SHARE_PREFIX: &str = "shard-";
 
 /// The Ith of N shares, I from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +18,25 @@ pub struct Shard {
     shares: usize,
 }
 
+/// What a machine was to run, so that it is noticed if it did not: a file in the results directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    /// From 1.
+    pub(crate) number: usize,
+    pub(crate) of: usize,
+    /// Workload and seed of each run.
+    pub(crate) runs: Vec<(String, u64)>,
+}
+
 impl Shard {
+    /// Leaves a note of what is to be run here.
+    pub(super) fn note(self, results: &Path, runs: Vec<(String, u64)>) -> io::Result<()> {
+        let Shard { share, shares } = self;
+        let text = serde_json::to_vec(&Share { number: share, of: shares, runs })?;
+        fs::create_dir_all(results)?;
+        fs::write(results.join(format!("{SHARE_PREFIX}{share}-of-{shares}.json")), text)
+    }
+
     /// Every Nth of all, from the Ith on: shares differ by one at most, and neighbours go to different machines.
     pub fn of<T>(self, all: Vec<T>) -> Vec<T> {
         all.into_iter().skip(self.share - 1).step_by(self.shares).collect()

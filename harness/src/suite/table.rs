@@ -50,7 +50,7 @@ pub(crate) fn print_table(out: &mut impl Write, runs: &[Ran], left_out: usize) -
                 "a canary that was not rejected"
             }
             (Exit::Harness, _) if summary.failure.is_some() => "the harness failed",
-            _ => "",
+            _ => summary.outcome.as_ref().err().map_or("", String::as_str),
         };
         let ok = summary.outcome.as_ref().map_or(0, |results| results.counts.ok);
         let ok = format!("{} ok", indicatif::HumanCount(ok));
