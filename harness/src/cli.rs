@@ -133,6 +133,9 @@ pub struct Run {
     /// Kinds of fault, comma-separated (see `harness list faults`), or `none` [default: the workload's]
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     pub faults: Option<Vec<String>>,
+    /// Leave a majority alone at every moment; then clients must not wait for long, and that is checked, too
+    #[arg(long)]
+    pub quorum_safe: bool,
     /// How network faults are made
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
     pub backend: Backend,

@@ -82,6 +82,7 @@ impl Plan {
             consistency: Some(consistency_name(scenario.consistency).to_owned()),
             expected: Some(terminal::word(scenario.expected).to_owned()),
             minima: scenario.minima(self.time_limit),
+            limits: scenario.limits(),
             run: self.circumstances.clone(),
             ..Header::default()
         }
@@ -284,7 +285,9 @@ impl Bench<'_> {
 
     fn schedule(&self, kinds: Vec<Kind>, round: u64, limit: Duration) -> Schedule {
         let Plan { scenario, seed, .. } = self.plan;
-        schedule::plan(&schedule::Options::new(kinds, seed ^ round, scenario.nodes, limit))
+        let options = schedule::Options::new(kinds, seed ^ round, scenario.nodes, limit);
+        let quorum_safe = scenario.quorum_safe;
+        schedule::plan(&schedule::Options { quorum_safe, ..options })
     }
 
     async fn inflict(&self, schedule: &Schedule) {

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use history_checker::history::Minima;
+use history_checker::history::{Limits, Minima};
 use history_checker::results::Verdict;
 use raftctl::Consistency;
 use serde::Deserialize;
@@ -22,7 +22,7 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 11] = [
+const BUILT_IN: [(&str, &str); 12] = [
     ("register.toml", include_str!("../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../workloads/append.toml")),
@@ -33,6 +33,7 @@ const BUILT_IN: [(&str, &str); 11] = [
     ("asymmetric.toml", include_str!("../../workloads/asymmetric.toml")),
     ("partial-mesh.toml", include_str!("../../workloads/partial-mesh.toml")),
     ("bad-network.toml", include_str!("../../workloads/bad-network.toml")),
+    ("availability.toml", include_str!("../../workloads/availability.toml")),
     ("stale-canary.toml", include_str!("../../workloads/stale-canary.toml")),
 ];
 
@@ -42,6 +43,9 @@ const MINIMA_PER: Duration = Duration::from_secs(30);
 /// In a run of at least this time limit, every kind of fault must bite once, whatever the minima say: what was asked for
 /// and never happened proves nothing. In a shorter one there is no time for all kinds; the minima alone count.
 pub const EACH_FAULT_FROM: Duration = Duration::from_secs(10);
+
+/// The smallest cluster that can do without a node.
+const NODES_TO_SPARE_ONE: u64 = 3;
 
 /// Bounds of the time limits in a scenario. Far beyond the upper one, points in time could not be calculated.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
@@ -143,6 +147,12 @@ pub struct Scenario {
     /// Whether nodes get disks that can fail even if no fault needs them: to compare speeds, say.
     #[serde(default)]
     pub disk_layer: bool,
+    /// Whether the faults must leave a majority alone at every moment. Then somebody can always go on, and must.
+    #[serde(default)]
+    pub quorum_safe: bool,
+    /// The longest time without an acknowledged write while that is so.
+    #[serde(deserialize_with = "duration", default = "eight_seconds")]
+    pub outage_max: Duration,
     /// How long the cluster may take after the last fault is healed until every node serves again.
     #[serde(deserialize_with = "duration", default = "half_a_minute")]
     pub recovery: Duration,
@@ -201,6 +211,8 @@ pub struct Changes {
     pub rate: Option<u64>,
     /// Other kinds of fault; `Some([])` for none.
     pub faults: Option<Vec<fault::Kind>>,
+    /// Whether a majority is to be left alone though the scenario does not ask for it.
+    pub quorum_safe: bool,
 }
 
 impl Scenario {
@@ -304,6 +316,7 @@ impl Scenario {
             self.minima.leader_changes = 0;
             self.faults.clone_from(faults);
         }
+        self.quorum_safe |= changes.quorum_safe;
         self
     }
 
@@ -321,6 +334,19 @@ impl Scenario {
         Ok(())
     }
 
+    /// An error if every fault takes the majority away that it is to leave alone.
+    pub fn refuse_unsafe(&self) -> anyhow::Result<()> {
+        if self.quorum_safe && self.nodes < NODES_TO_SPARE_ONE {
+            let nodes = terminal::plural(self.nodes, "node");
+            anyhow::bail!(
+                "{} has {nodes}, and of so few a majority is all: raise --nodes to {NODES_TO_SPARE_ONE} or more, or do \
+                 without quorum safety",
+                self.name
+            );
+        }
+        Ok(())
+    }
+
     /// Kinds of operation and their shares.
     pub fn mix(&self) -> impl Iterator<Item = (F, u32)> {
         self.operations.as_ref().iter().map(|(&f, &share)| (f, share))
@@ -333,7 +359,18 @@ impl Scenario {
 
     /// The kinds of fault that make sense with so few nodes.
     pub fn faults(&self) -> impl Iterator<Item = fault::Kind> {
-        self.faults.iter().copied().filter(|kind| kind.nodes_min() <= self.nodes)
+        let is_bearable = |kind: &fault::Kind| !self.quorum_safe || kind.can_spare_a_majority();
+        self.faults
+            .iter()
+            .copied()
+            .filter(|kind| kind.nodes_min() <= self.nodes)
+            .filter(is_bearable)
+    }
+
+    /// What a run may take at most.
+    pub fn limits(&self) -> Limits {
+        let outage_ms = u64::try_from(self.outage_max.as_millis()).unwrap_or(u64::MAX);
+        Limits { outage_ms: self.quorum_safe.then_some(outage_ms) }
     }
 
     /// Whether the nodes need disks that can fail.
@@ -389,6 +426,11 @@ fn one_second() -> Duration {
 
 fn a_tenth_of_a_second() -> Duration {
     Duration::from_millis(100)
+}
+
+/// Faults last one and a half seconds at most, and an election takes a fraction of that, even on a slow machine.
+fn eight_seconds() -> Duration {
+    Duration::from_secs(8)
 }
 
 fn half_a_minute() -> Duration {

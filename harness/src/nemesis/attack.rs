@@ -8,6 +8,7 @@ use super::disk::Assault;
 use super::kind::Kind;
 use super::link_fault::{self, Infliction};
 use super::partition::{self, Cut, Scene, front};
+use super::quorum::Burden;
 use super::schedule::{Aim, Planned};
 use super::wires::{Blocked, Wire};
 use super::{client_block, kill, pause, words};
@@ -106,6 +107,18 @@ impl Attack {
         }
     }
 
+    /// What it takes away from the cluster.
+    pub(super) fn burden(&self) -> Burden {
+        let out =
+            |nodes: &[NodeId]| Burden { out: nodes.iter().copied().collect(), ..Burden::default() };
+        match &self.means {
+            Means::Kill { .. } | Means::Pause => out(&self.nodes),
+            Means::Disk(assault) => out(assault.nodes()),
+            Means::Partition { wires, .. } | Means::Block { wires, .. } => cut(wires),
+            Means::Link(infliction) => cut(infliction.wires()),
+        }
+    }
+
     /// What its proof counts.
     pub(super) fn unit(&self) -> &'static str {
         match &self.means {
@@ -181,6 +194,15 @@ impl Attack {
             | Means::Block { blocked: None, .. } => 0,
         }
     }
+}
+
+/// That clients do not get through to a node keeps no majority from its work.
+fn cut(wires: &[Wire]) -> Burden {
+    let ends = |wire: &Wire| match *wire {
+        Wire::Peer(from, to) => Some((from, to)),
+        Wire::Client(_) => None,
+    };
+    Burden { cut: wires.iter().filter_map(ends).collect(), ..Burden::default() }
 }
 
 /// Nodes to kill or pause: of those that run, as many as planned but no more than may be out of order together.

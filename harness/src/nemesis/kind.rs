@@ -191,6 +191,11 @@ impl Kind {
         matches!(self, Kind::Disk(fault) if fault.is_damage())
     }
 
+    /// Whether it can leave a majority alone whose members reach each other.
+    pub fn can_spare_a_majority(self) -> bool {
+        !matches!(self, Kind::Ring | Kind::Thirds | Kind::Disk(DiskFault::PowerLossAll))
+    }
+
     /// Whether a network can do it.
     pub fn is_possible_with(self, network: Network) -> bool {
         match (self, network) {

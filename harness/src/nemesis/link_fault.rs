@@ -125,6 +125,10 @@ pub(super) struct Infliction {
 }
 
 impl Infliction {
+    pub(super) fn wires(&self) -> &[Wire] {
+        &self.wires
+    }
+
     pub(super) fn unit(&self) -> &'static str {
         if self.imposed.is_some() { "packets dropped" } else { self.effect.unit() }
     }

@@ -20,7 +20,7 @@ pub use self::link_fault::LinkFault;
 
 use self::attack::{Attack, Scope};
 use self::schedule::{Planned, Schedule};
-use crate::cluster::{Cluster, Error, Event, NodeId, Recorder};
+use crate::cluster::{Cluster, Error, Event, NodeId, Recorder, Status, View};
 
 mod attack;
 mod client_block;
@@ -32,6 +32,7 @@ mod kind;
 mod link_fault;
 mod partition;
 mod pause;
+mod quorum;
 pub mod schedule;
 mod wires;
 mod words;
@@ -128,7 +129,7 @@ impl Nemesis {
             if Instant::now() + planned.duration > origin + schedule.end {
                 continue;
             }
-            let bit = self.inflict(&planned, schedule.out_max, &mut stop).await;
+            let bit = self.inflict(&planned, schedule, &mut stop).await;
             if !bit && attempt < ATTEMPTS_MAX {
                 let seed = planned.seed.wrapping_add(1);
                 queue.push_front((Planned { seed, ..planned }, attempt + 1));
@@ -141,7 +142,7 @@ impl Nemesis {
     async fn inflict(
         &self,
         planned: &Planned,
-        out_max: u64,
+        schedule: &Schedule,
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
         let leader = tokio::select! {
@@ -159,8 +160,15 @@ impl Nemesis {
                 return false;
             }
         }
+        let out_max = schedule.out_max;
         let scope = Scope { view: &self.cluster.view().borrow().clone(), leader, out_max };
-        let attack = match Attack::choose(planned, &scope) {
+        let chosen = Attack::choose(planned, &scope);
+        let bearable = chosen.and_then(|attack| {
+            let is_bearable = !schedule.quorum_safe || self.leaves_quorum(&attack, scope.view);
+            if is_bearable { Ok(attack) } else { Err("no majority would be left alone".to_owned()) }
+        });
+        // Nothing else happens between the choice and its entry among the active ones.
+        let attack = match bearable {
             Ok(attack) => attack,
             Err(why) => {
                 self.record_skipped(planned.kind, fault, &why);
@@ -175,6 +183,19 @@ impl Nemesis {
         self.end(fault).await > 0
     }
 
+    /// Whether a majority would be left alone by everything that goes on, and this, too.
+    fn leaves_quorum(&self, attack: &Attack, view: &View) -> bool {
+        let mut all = attack.burden();
+        for active in self.active().values() {
+            all.add(active.attack.burden());
+        }
+        let out = view.nodes.iter().filter(|(_, node)| node.status != Status::Up);
+        all.out.extend(out.map(|(node, _)| *node));
+        all.out.extend(self.damaged().iter().copied());
+        let nodes: Vec<NodeId> = view.nodes.keys().copied().collect();
+        all.leaves_quorum(&nodes)
+    }
+
     /// Whether the cluster can bear that a disk is damaged.
     async fn recovered(&self) -> Result<(), String> {
         let damaged = self.damaged().clone();
@@ -184,7 +205,7 @@ impl Nemesis {
     }
 
     async fn leader(&self) -> Option<u64> {
-        let probe = |view: &crate::cluster::View| view.leader().ok_or("nobody leads");
+        let probe = |view: &View| view.leader().ok_or("nobody leads");
         let found = self.cluster.wait_until("a leader", LEADER_PATIENCE, probe).await;
         found.ok().map(|(node, _)| node)
     }

@@ -35,12 +35,14 @@ pub struct Options {
     pub time_limit: Duration,
     /// Most nodes that may be down or paused at a time; [`minority`] by default.
     pub out_max: u64,
+    /// Whether a majority must be left alone at every moment.
+    pub quorum_safe: bool,
 }
 
 impl Options {
     /// Never takes a quorum away, as far as processes are concerned.
     pub fn new(kinds: Vec<Kind>, seed: u64, nodes: u64, time_limit: Duration) -> Options {
-        Options { kinds, seed, nodes, time_limit, out_max: minority(nodes) }
+        Options { kinds, seed, nodes, time_limit, out_max: minority(nodes), quorum_safe: false }
     }
 }
 
@@ -69,6 +71,8 @@ pub struct Schedule {
     pub end: Duration,
     /// Most nodes that may be down or paused at a time.
     pub out_max: u64,
+    /// Whether a majority must be left alone at every moment: what would not leave one is skipped.
+    pub quorum_safe: bool,
 }
 
 /// A fault that is to be. Its targets are chosen when it starts, from `seed` and what the cluster is like by then.
@@ -197,6 +201,7 @@ pub fn plan(options: &Options) -> Schedule {
         left_out,
         end: options.time_limit,
         out_max: options.out_max,
+        quorum_safe: options.quorum_safe,
     }
 }
 

@@ -188,6 +188,7 @@ impl<'a> Session<'a> {
             ("scenario", json!(scenario.text)),
             ("clients", json!(scenario.clients)),
             ("rate", json!(scenario.rate)),
+            ("quorum_safe", json!(scenario.quorum_safe)),
             ("time_limit_ms", json!(time_limit.as_millis())),
             ("backend", json!(backend)),
         ];

@@ -50,6 +50,8 @@ impl Recording {
             clients: number(told("clients")),
             rate: number(told("rate")),
             faults: Some(kinds(&faults)),
+            // The limit, that is: which faults there are is decided.
+            quorum_safe: said(told("quorum_safe")).unwrap_or(false),
         };
         let text: String = said(told("scenario")).with_context(|| {
             format!(

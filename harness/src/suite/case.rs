@@ -96,6 +96,7 @@ impl Suite<'_> {
             ("scenario", json!(scenario.text)),
             ("clients", json!(scenario.clients)),
             ("rate", json!(scenario.rate)),
+            ("quorum_safe", json!(scenario.quorum_safe)),
             ("time_limit_ms", json!(self.args.time_limit.as_millis())),
             ("op_timeout_ms", json!(scenario.op_timeout.as_millis())),
             ("fault_kinds", json!(kinds)),
@@ -125,6 +126,7 @@ impl Suite<'_> {
         let backend = backend_name(args.backend);
         flag("--backend", (args.backend != cli::Backend::default()).then(|| backend.to_owned()));
         flag("--raftd", args.raftd.as_ref().map(|path| path.display().to_string()));
+        words.extend(args.quorum_safe.then(|| "--quorum-safe".to_owned()));
         words
     }
 

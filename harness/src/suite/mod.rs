@@ -47,6 +47,7 @@ impl<'a> Suite<'a> {
             clients: args.clients,
             rate: args.rate,
             faults: faults.transpose()?,
+            quorum_safe: args.quorum_safe,
         };
         let scenarios: Vec<Scenario> = Scenario::named(&args.workloads)?
             .into_iter()
@@ -54,6 +55,7 @@ impl<'a> Suite<'a> {
             .collect();
         for scenario in &scenarios {
             scenario.refuse_impossible(args.faults.as_deref().unwrap_or_default())?;
+            scenario.refuse_unsafe()?;
             refuse_without_proxy(scenario, network)?;
         }
         let all = cases(&scenarios, args);
