@@ -241,7 +241,7 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
         ),
         (
             Listable::Faults,
-            "Faults (--faults KIND,KIND…; `partition` is all cuts and blocked ports, `network` all of connections, `disk` all of the disk)",
+            "Faults (--faults KIND,KIND…; `partition` is all cuts and blocked ports, `network` all of connections, `process`, `cluster` and `disk` all of each)",
             if matches!(what, None | Some(Listable::Faults)) { faults() } else { Vec::new() },
         ),
         (
@@ -283,7 +283,7 @@ fn faults() -> Vec<Vec<String>> {
     let backends = [(Network::Proxy, "proxy"), (Network::Netns, "netns")];
     let row = |kind: Kind| {
         let describe = match (kind.lane(), &disks) {
-            (Lane::Process | Lane::Network | Lane::Flow | Lane::Frames, _) => {
+            (Lane::Process | Lane::Cluster | Lane::Network | Lane::Flow | Lane::Frames, _) => {
                 kind.describe().to_owned()
             }
             (Lane::Disk, Ok(())) => format!("{} (works here)", kind.describe()),

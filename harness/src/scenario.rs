@@ -22,7 +22,7 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 12] = [
+const BUILT_IN: [(&str, &str); 15] = [
     ("register.toml", include_str!("../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../workloads/append.toml")),
@@ -33,6 +33,9 @@ const BUILT_IN: [(&str, &str); 12] = [
     ("asymmetric.toml", include_str!("../../workloads/asymmetric.toml")),
     ("partial-mesh.toml", include_str!("../../workloads/partial-mesh.toml")),
     ("bad-network.toml", include_str!("../../workloads/bad-network.toml")),
+    ("process.toml", include_str!("../../workloads/process.toml")),
+    ("churn.toml", include_str!("../../workloads/churn.toml")),
+    ("snapshot-pressure.toml", include_str!("../../workloads/snapshot-pressure.toml")),
     ("availability.toml", include_str!("../../workloads/availability.toml")),
     ("stale-canary.toml", include_str!("../../workloads/stale-canary.toml")),
 ];

@@ -173,6 +173,16 @@ impl Cluster {
         self.nodes().map(|node| (node, address(node))).collect()
     }
 
+    /// Where members and clients reach a node: what there is to say of a newcomer. Its peers' own files win over it, see
+    /// [`config`].
+    pub fn place(&self, node: NodeId) -> (SocketAddr, SocketAddr) {
+        if self.net.is_some() {
+            return Net::addresses(node);
+        }
+        let other = self.nodes().find(|other| *other != node).unwrap_or(node);
+        (self.mesh.peer(other, node).address(), self.mesh.client(node).address())
+    }
+
     /// The kernel's network, if that is what nodes are in.
     pub fn net(&self) -> Option<&Net> {
         self.net.as_ref()
@@ -245,6 +255,13 @@ impl Cluster {
     /// SIGKILL. Returns when the process is gone; whether there was one, and it was the signal that ended it.
     pub async fn kill(&self, node: NodeId) -> Result<bool, Error> {
         self.ask(node, Command::Kill).await
+    }
+
+    /// SIGTERM, and SIGKILL if the node does not end in time. Returns when the process is gone: how it ended, unless there
+    /// was none.
+    pub async fn terminate(&self, node: NodeId) -> Result<Option<Exit>, Error> {
+        let grace = TERMINATE_GRACE;
+        self.ask(node, |reply| Command::Terminate { grace, reply }).await
     }
 
     /// A node's disk, if it is one that can fail.

@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
+use super::course::Running;
 use super::disk::Assault;
 use super::kind::Kind;
 use super::link_fault::{self, Infliction};
@@ -11,7 +12,7 @@ use super::partition::{self, Cut, Scene, front};
 use super::quorum::Burden;
 use super::schedule::{Aim, Planned};
 use super::wires::{Blocked, Wire};
-use super::{client_block, kill, pause, words};
+use super::{client_block, kill, pause, terminate, words};
 use crate::cluster::proxy::{Mode, Traffic};
 use crate::cluster::{Cluster, Error, NodeId, Status, View};
 
@@ -36,6 +37,8 @@ pub(super) struct Attack {
 #[derive(Clone, Debug)]
 enum Means {
     Kill { killed: u64 },
+    Terminate { ended: u64 },
+    Course(Running),
     Pause,
     Partition { wires: Vec<Wire>, blocked: Option<Blocked> },
     Block { wires: Vec<Wire>, mode: Mode, blocked: Option<Blocked> },
@@ -53,6 +56,19 @@ impl Attack {
                 let nodes = victims(planned, scope, &up, rng)?;
                 let text = format!("kill {}", words::list(&nodes, scope.leader));
                 Ok(Attack { nodes, text, means: Means::Kill { killed: 0 } })
+            }
+            Kind::KillAll => {
+                let text = format!("kill all: {}", words::list(&up, scope.leader));
+                Ok(Attack { nodes: up, text, means: Means::Kill { killed: 0 } })
+            }
+            Kind::Terminate => {
+                let nodes = victims(planned, scope, &up, rng)?;
+                let text = format!("end {}", words::list(&nodes, scope.leader));
+                Ok(Attack { nodes, text, means: Means::Terminate { ended: 0 } })
+            }
+            Kind::Course(course) => {
+                let (running, text) = Running::choose(course, planned, scope, &up, rng)?;
+                Ok(Attack { nodes: running.nodes().to_vec(), text, means: Means::Course(running) })
             }
             Kind::Pause => {
                 let nodes = victims(planned, scope, &up, rng)?;
@@ -83,6 +99,10 @@ impl Attack {
                 let (infliction, nodes, text) = link_fault::choose(fault, &scene, rng)?;
                 Ok(Attack { nodes, text, means: Means::Link(infliction) })
             }
+            Kind::Disk(fault) => {
+                let (assault, text) = Assault::choose(fault, planned, scope, &up, rng)?;
+                Ok(Attack { nodes: assault.nodes().to_vec(), text, means: Means::Disk(assault) })
+            }
             Kind::IsolateOne
             | Kind::IsolateLeader
             | Kind::Halves
@@ -93,18 +113,21 @@ impl Attack {
             | Kind::Thirds
             | Kind::OneWayLink
             | Kind::LoseLink
-            | Kind::KeepOne => {
-                let all: Vec<NodeId> = scope.view.nodes.keys().copied().collect();
-                let scene = Scene { all: &all, up: &up, leader: scope.leader, aim: planned.aim };
-                let Cut { links, nodes, text } = partition::shape(planned.kind, &scene, rng)?;
-                let wires = links.into_iter().map(|(from, to)| Wire::Peer(from, to)).collect();
-                Ok(Attack { nodes, text, means: Means::Partition { wires, blocked: None } })
-            }
-            Kind::Disk(fault) => {
-                let (assault, text) = Assault::choose(fault, planned, scope, &up, rng)?;
-                Ok(Attack { nodes: assault.nodes().to_vec(), text, means: Means::Disk(assault) })
-            }
+            | Kind::KeepOne => Attack::partition(planned, scope, &up, rng),
         }
+    }
+
+    fn partition(
+        planned: &Planned,
+        scope: &Scope<'_>,
+        up: &[NodeId],
+        rng: &mut StdRng,
+    ) -> Result<Attack, String> {
+        let all: Vec<NodeId> = scope.view.nodes.keys().copied().collect();
+        let scene = Scene { all: &all, up, leader: scope.leader, aim: planned.aim };
+        let Cut { links, nodes, text } = partition::shape(planned.kind, &scene, rng)?;
+        let wires = links.into_iter().map(|(from, to)| Wire::Peer(from, to)).collect();
+        Ok(Attack { nodes, text, means: Means::Partition { wires, blocked: None } })
     }
 
     /// What it takes away from the cluster.
@@ -112,7 +135,8 @@ impl Attack {
         let out =
             |nodes: &[NodeId]| Burden { out: nodes.iter().copied().collect(), ..Burden::default() };
         match &self.means {
-            Means::Kill { .. } | Means::Pause => out(&self.nodes),
+            Means::Kill { .. } | Means::Terminate { .. } | Means::Pause => out(&self.nodes),
+            Means::Course(running) => running.burden(),
             Means::Disk(assault) => out(assault.nodes()),
             Means::Partition { wires, .. } | Means::Block { wires, .. } => cut(wires),
             Means::Link(infliction) => cut(infliction.wires()),
@@ -123,6 +147,8 @@ impl Attack {
     pub(super) fn unit(&self) -> &'static str {
         match &self.means {
             Means::Kill { .. } => kill::UNIT,
+            Means::Terminate { .. } => terminate::UNIT,
+            Means::Course(running) => running.unit(),
             Means::Pause => pause::UNIT,
             Means::Partition { blocked: Some(Blocked::Rules(_)), .. } => "packets dropped",
             Means::Partition { .. } => "bytes dropped",
@@ -137,6 +163,8 @@ impl Attack {
     pub(super) async fn install(&mut self, cluster: &Cluster) -> Result<(), Error> {
         match &mut self.means {
             Means::Kill { killed } => *killed = kill::install(cluster, &self.nodes).await?,
+            Means::Terminate { ended } => *ended = terminate::install(cluster, &self.nodes).await?,
+            Means::Course(running) => running.install(cluster).await?,
             Means::Pause => pause::install(cluster, &self.nodes).await?,
             Means::Partition { wires, blocked } => {
                 *blocked = Some(Blocked::install(cluster, wires, Mode::Cut).await?);
@@ -150,10 +178,17 @@ impl Attack {
         Ok(())
     }
 
+    /// What is to be done while it is on. May be cancelled at any time.
+    pub(super) async fn work(&self, cluster: &Cluster) {
+        if let Means::Course(running) = &self.means {
+            running.work(cluster).await;
+        }
+    }
+
     /// Whether it has had an effect already. Those on processes have, or never will.
     pub(super) async fn bites(&self, cluster: &Cluster) -> bool {
         match &self.means {
-            Means::Kill { .. } | Means::Pause => true,
+            Means::Kill { .. } | Means::Terminate { .. } | Means::Course(_) | Means::Pause => true,
             Means::Partition { .. } | Means::Block { .. } => self.wires_proof(cluster).await > 0,
             Means::Link(infliction) => infliction.bites(cluster).await > 0,
             Means::Disk(assault) => assault.bites(cluster),
@@ -164,6 +199,8 @@ impl Attack {
     pub(super) async fn remove(&self, cluster: &Cluster) -> (u64, Result<(), Error>) {
         match &self.means {
             Means::Kill { killed } => (*killed, kill::remove(cluster, &self.nodes).await),
+            Means::Terminate { ended } => (*ended, cluster.start_nodes(&self.nodes).await),
+            Means::Course(running) => running.remove(cluster).await,
             Means::Pause => pause::remove(cluster, &self.nodes).await,
             Means::Disk(assault) => assault.remove(cluster).await,
             Means::Partition { blocked, .. } | Means::Block { blocked, .. } => {
@@ -187,6 +224,8 @@ impl Attack {
                 blocked.proof(cluster, client_block::proof).await
             }
             Means::Kill { .. }
+            | Means::Terminate { .. }
+            | Means::Course(_)
             | Means::Pause
             | Means::Link(_)
             | Means::Disk(_)
@@ -206,7 +245,7 @@ fn cut(wires: &[Wire]) -> Burden {
 }
 
 /// Nodes to kill or pause: of those that run, as many as planned but no more than may be out of order together.
-fn victims(
+pub(super) fn victims(
     planned: &Planned,
     scope: &Scope<'_>,
     up: &[NodeId],

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::course::Course;
 use super::disk_kind::DiskFault;
 use super::link_fault::LinkFault;
 use crate::cluster::Network;
@@ -13,6 +14,12 @@ pub enum Kind {
     Kill,
     /// SIGSTOP, and SIGCONT at the end.
     Pause,
+    /// SIGTERM, and a new process at the end.
+    Terminate,
+    /// SIGKILL for all nodes, and new processes at the end.
+    KillAll,
+    /// Something is done again and again.
+    Course(Course),
     /// One node alone.
     IsolateOne,
     /// The leader alone.
@@ -50,6 +57,8 @@ pub enum Kind {
 pub enum Lane {
     /// Processes.
     Process,
+    /// The cluster, as its operators do.
+    Cluster,
     /// Connections: whether they pass.
     Network,
     /// Data directories.
@@ -62,9 +71,19 @@ pub enum Lane {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 36] = [
+    pub const ALL: [Kind; 46] = [
         Kind::Kill,
         Kind::Pause,
+        Kind::Terminate,
+        Kind::KillAll,
+        Kind::Course(Course::RollingRestart),
+        Kind::Course(Course::RestartStorm),
+        Kind::Course(Course::Starve),
+        Kind::Course(Course::KillNewLeader),
+        Kind::Course(Course::Transfer),
+        Kind::Course(Course::Snapshot),
+        Kind::Course(Course::SwapMember),
+        Kind::Course(Course::CutUntilSnapshot),
         Kind::IsolateOne,
         Kind::IsolateLeader,
         Kind::Halves,
@@ -106,6 +125,9 @@ impl Kind {
         match self {
             Kind::Kill => "kill",
             Kind::Pause => "pause",
+            Kind::Terminate => "terminate",
+            Kind::KillAll => "kill-all",
+            Kind::Course(course) => course.name(),
             Kind::IsolateOne => "isolate-one",
             Kind::IsolateLeader => "isolate-leader",
             Kind::Halves => "halves",
@@ -129,6 +151,9 @@ impl Kind {
         match self {
             Kind::Kill => "SIGKILL nodes, start them again at the end",
             Kind::Pause => "SIGSTOP nodes, SIGCONT at the end",
+            Kind::Terminate => "SIGTERM nodes, start them again at the end",
+            Kind::KillAll => "SIGKILL all nodes at once, start them again at the end",
+            Kind::Course(course) => course.describe(),
             Kind::IsolateOne => "cut one node off from all others",
             Kind::IsolateLeader => "cut the leader off from all others",
             Kind::Halves => "partition into a majority and a minority",
@@ -150,7 +175,8 @@ impl Kind {
     /// What it works on.
     pub fn lane(self) -> Lane {
         match self {
-            Kind::Kill | Kind::Pause => Lane::Process,
+            Kind::Kill | Kind::Pause | Kind::Terminate | Kind::KillAll => Lane::Process,
+            Kind::Course(course) => course.lane(),
             Kind::IsolateOne
             | Kind::IsolateLeader
             | Kind::Halves
@@ -172,7 +198,8 @@ impl Kind {
     /// The fewest nodes it makes sense with.
     pub fn nodes_min(self) -> u64 {
         match self {
-            Kind::Kill | Kind::Pause | Kind::BlockClient => 1,
+            Kind::Kill | Kind::Pause | Kind::Terminate | Kind::KillAll | Kind::BlockClient => 1,
+            Kind::Course(course) => course.nodes_min(),
             Kind::IsolateOne
             | Kind::IsolateLeader
             | Kind::Halves
@@ -193,7 +220,10 @@ impl Kind {
 
     /// Whether it can leave a majority alone whose members reach each other.
     pub fn can_spare_a_majority(self) -> bool {
-        !matches!(self, Kind::Ring | Kind::Thirds | Kind::Disk(DiskFault::PowerLossAll))
+        !matches!(
+            self,
+            Kind::KillAll | Kind::Ring | Kind::Thirds | Kind::Disk(DiskFault::PowerLossAll)
+        )
     }
 
     /// Whether a network can do it.
@@ -205,7 +235,7 @@ impl Kind {
     }
 
     /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else),
-    /// `network` (those, and all that happens to frames and connections), `disk`, `all` or `none`.
+    /// `network` (those, and all that happens to frames and connections), `process`, `cluster`, `disk`, `all` or `none`.
     pub fn select(word: &str) -> Result<Vec<Kind>, UnknownKind> {
         if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == word) {
             return Ok(vec![kind]);
@@ -219,6 +249,8 @@ impl Kind {
             "partition" => Ok(of(&[Lane::Network])),
             "network" => Ok(of(&[Lane::Network, Lane::Flow, Lane::Frames])),
             "disk" => Ok(of(&[Lane::Disk])),
+            "process" => Ok(of(&[Lane::Process])),
+            "cluster" => Ok(of(&[Lane::Cluster])),
             _ => Err(UnknownKind { word: word.to_owned() }),
         }
     }
@@ -233,7 +265,7 @@ impl fmt::Display for Kind {
 /// No kind of fault has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no fault is called {word:?}; there are {}, partition (all cuts and blocked ports), network (all of connections), disk (all of the disk), all, none",
+    "no fault is called {word:?}; there are {}, partition (all cuts and blocked ports), network (all of connections), process, cluster, disk (all of each), all, none",
     names()
 )]
 pub struct UnknownKind {
@@ -257,6 +289,8 @@ mod tests {
         let disk = Kind::select("disk").unwrap();
         assert_eq!(disk.len(), 11);
         assert!(disk.iter().all(|kind| kind.lane() == Lane::Disk));
+        assert_eq!(Kind::select("process").unwrap().len(), 8);
+        assert_eq!(Kind::select("cluster").unwrap().len(), 4);
         let partitions = Kind::select("partition").unwrap();
         assert_eq!(partitions.len(), 13);
         assert!(!partitions.contains(&Kind::Kill) && !partitions.contains(&Kind::Pause));
@@ -264,6 +298,6 @@ mod tests {
         assert_eq!(network.len(), 23);
         assert!(network.contains(&Kind::Halves) && network.contains(&Kind::Link(LinkFault::Hold)));
         let error = Kind::select("kil").unwrap_err().to_string();
-        assert!(error.contains("\"kil\"") && error.contains("kill, pause, isolate-one"), "{error}");
+        assert!(error.contains("\"kil\"") && error.contains("kill, pause, terminate"), "{error}");
     }
 }

@@ -6,7 +6,7 @@
 //! matter of luck.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use history_checker::history::Fault;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+pub use self::course::Course;
 pub use self::disk_kind::DiskFault;
 pub use self::kind::{Kind, Lane, UnknownKind};
 pub use self::link_fault::LinkFault;
@@ -24,16 +25,19 @@ use crate::cluster::{Cluster, Error, Event, NodeId, Recorder, Status, View};
 
 mod attack;
 mod client_block;
+mod course;
 mod disk;
 mod disk_kind;
 mod disk_peers;
 mod kill;
 mod kind;
 mod link_fault;
+mod members;
 mod partition;
 mod pause;
 mod quorum;
 pub mod schedule;
+mod terminate;
 mod wires;
 mod words;
 
@@ -58,6 +62,8 @@ pub struct Nemesis {
     /// Nodes whose disks were damaged.
     damaged: Mutex<BTreeSet<NodeId>>,
     next: AtomicU64,
+    /// Whether some nodes may be no members, or have no vote.
+    has_changed_members: AtomicBool,
 }
 
 /// A fault that has begun.
@@ -76,6 +82,7 @@ impl Nemesis {
             active: Mutex::default(),
             damaged: Mutex::default(),
             next: AtomicU64::new(1),
+            has_changed_members: AtomicBool::new(false),
         }
     }
 
@@ -94,6 +101,7 @@ impl Nemesis {
             lane(&schedule.flow),
             lane(&schedule.frames),
             lane(&schedule.disk),
+            lane(&schedule.cluster),
         );
     }
 
@@ -104,7 +112,14 @@ impl Nemesis {
         for fault in active {
             self.end(fault).await;
         }
-        self.cluster.restore().await
+        self.cluster.restore().await?;
+        if self.has_changed_members.load(Ordering::Relaxed)
+            && let Err(why) = members::reunite(&self.cluster, &AtomicU64::new(0)).await
+        {
+            // The wait for recovery will say what that led to.
+            tracing::warn!(why, "not all nodes have their votes back");
+        }
+        Ok(())
     }
 
     /// The faults that go on now, in words.
@@ -177,7 +192,19 @@ impl Nemesis {
         };
         self.begin(fault, planned, attack).await;
         let end = Instant::now() + planned.duration;
-        if !until(end, stop).await {
+        let active = self.active().get(&fault).cloned();
+        let work = async {
+            if let Some(active) = active {
+                active.attack.work(&self.cluster).await;
+            }
+            // What has come to an end by itself is over when its time is.
+            std::future::pending::<()>().await;
+        };
+        let stopped = tokio::select! {
+            stopped = until(end, stop) => stopped,
+            () = work => false,
+        };
+        if !stopped {
             self.await_bite(fault, end + planned.duration, stop).await;
         }
         self.end(fault).await > 0
@@ -222,6 +249,9 @@ impl Nemesis {
             ..Fault::default()
         };
         self.record(kind, start);
+        if kind == Kind::Course(Course::SwapMember) {
+            self.has_changed_members.store(true, Ordering::Relaxed);
+        }
         if kind.is_damage() {
             self.damaged().extend(&attack.nodes);
         }

@@ -53,6 +53,9 @@ pub(super) fn shape(kind: Kind, scene: &Scene<'_>, rng: &mut StdRng) -> Result<C
         Kind::KeepOne => keep_one(scene, rng),
         Kind::Kill
         | Kind::Pause
+        | Kind::Terminate
+        | Kind::KillAll
+        | Kind::Course(_)
         | Kind::BlockPeer
         | Kind::BlockClient
         | Kind::Link(_)

@@ -13,6 +13,8 @@ pub(super) struct Burden {
     pub(super) out: BTreeSet<NodeId>,
     /// Links, by their ends, on which not everything arrives in time.
     pub(super) cut: BTreeSet<(NodeId, NodeId)>,
+    /// So many more nodes, and nobody knows which.
+    pub(super) roaming: usize,
 }
 
 impl Burden {
@@ -20,13 +22,21 @@ impl Burden {
     pub(super) fn add(&mut self, other: Burden) {
         self.out.extend(other.out);
         self.cut.extend(other.cut);
+        self.roaming += other.roaming;
     }
 
     /// Whether a majority of `nodes` is untouched by it, and so are all links among them.
     pub(super) fn leaves_quorum(&self, nodes: &[NodeId]) -> bool {
         let well: Vec<NodeId> =
             nodes.iter().copied().filter(|node| !self.out.contains(node)).collect();
-        self.some_reach_each_other(&mut Vec::new(), &well, nodes.len() / 2 + 1)
+        if self.roaming == 0 {
+            return self.some_reach_each_other(&mut Vec::new(), &well, nodes.len() / 2 + 1);
+        }
+        well.iter().all(|node| {
+            let mut without = Burden { roaming: self.roaming - 1, ..self.clone() };
+            without.out.insert(*node);
+            without.leaves_quorum(nodes)
+        })
     }
 
     /// Whether `chosen`, who reach each other, can be made `many` by some of `others`. Clusters have nine nodes at most.
@@ -63,7 +73,11 @@ mod tests {
     const NODES: [NodeId; 5] = [1, 2, 3, 4, 5];
 
     fn burden(out: &[NodeId], cut: &[(NodeId, NodeId)]) -> Burden {
-        Burden { out: out.iter().copied().collect(), cut: cut.iter().copied().collect() }
+        Burden {
+            out: out.iter().copied().collect(),
+            cut: cut.iter().copied().collect(),
+            roaming: 0,
+        }
     }
 
     #[test]
@@ -72,6 +86,16 @@ mod tests {
         assert!(burden(&[1, 4], &[]).leaves_quorum(&NODES));
         assert!(!burden(&[1, 2, 4], &[]).leaves_quorum(&NODES));
         assert!(!burden(&[2], &[]).leaves_quorum(&[1, 2]));
+    }
+
+    #[test]
+    fn nodes_that_nobody_knows_yet_may_be_any() {
+        let roaming = |roaming, out: &[NodeId]| Burden { roaming, ..burden(out, &[]) };
+        assert!(roaming(2, &[]).leaves_quorum(&NODES));
+        assert!(roaming(1, &[4]).leaves_quorum(&NODES));
+        assert!(!roaming(2, &[4]).leaves_quorum(&NODES));
+        let star = Burden { roaming: 1, ..burden(&[], &[(1, 2), (1, 3), (2, 3)]) };
+        assert!(!star.leaves_quorum(&NODES), "4 or 5 is needed by everybody");
     }
 
     #[test]

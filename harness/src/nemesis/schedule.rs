@@ -61,6 +61,8 @@ pub struct Schedule {
     pub network: Vec<Planned>,
     /// Disk faults in order of time; they do not overlap.
     pub disk: Vec<Planned>,
+    /// What operators do, in order of time; it does not overlap.
+    pub cluster: Vec<Planned>,
     /// Faults of when things arrive, in order of time; they do not overlap.
     pub flow: Vec<Planned>,
     /// Faults of what arrives, in order of time; they do not overlap.
@@ -118,7 +120,8 @@ const DISK: Pace = Pace { on: 500..=900, off: 400..=600 };
 /// Long enough for a new leader while frames are late or held, so that they come into a later term.
 const LINKS: Pace = Pace { on: 800..=1000, off: 280..=350 };
 
-const LANES: [Lane; 5] = [Lane::Process, Lane::Network, Lane::Disk, Lane::Flow, Lane::Frames];
+const LANES: [Lane; 6] =
+    [Lane::Process, Lane::Network, Lane::Disk, Lane::Flow, Lane::Frames, Lane::Cluster];
 
 /// Faults are never made shorter than this share of their pace, percent; election timeouts must fit in.
 const SQUEEZE_MIN: u64 = 50;
@@ -163,6 +166,7 @@ impl Schedule {
             Lane::Process => &mut self.process,
             Lane::Network => &mut self.network,
             Lane::Disk => &mut self.disk,
+            Lane::Cluster => &mut self.cluster,
             Lane::Flow => &mut self.flow,
             Lane::Frames => &mut self.frames,
         }
@@ -170,8 +174,8 @@ impl Schedule {
 
     /// All faults, lane by lane.
     pub fn all(&self) -> impl Iterator<Item = &Planned> {
-        let Schedule { process, network, flow, frames, disk, .. } = self;
-        process.iter().chain(network).chain(flow).chain(frames).chain(disk)
+        let Schedule { process, network, flow, frames, disk, cluster, .. } = self;
+        process.iter().chain(network).chain(flow).chain(frames).chain(disk).chain(cluster)
     }
 }
 
@@ -198,6 +202,7 @@ pub fn plan(options: &Options) -> Schedule {
         disk: lane(Lane::Disk, &DISK, 1 << 40),
         flow: lane(Lane::Flow, &LINKS, 2),
         frames: lane(Lane::Frames, &LINKS, 3),
+        cluster: lane(Lane::Cluster, &PROCESS, 1 << 41),
         left_out,
         end: options.time_limit,
         out_max: options.out_max,
@@ -256,7 +261,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::nemesis::LinkFault;
+    use crate::nemesis::{Course, LinkFault};
 
     fn plan_all(seed: u64, nodes: u64, seconds: u64) -> Schedule {
         plan(&Options::new(Kind::ALL.to_vec(), seed, nodes, Duration::from_secs(seconds)))
@@ -280,7 +285,11 @@ mod tests {
             Kind::KeepOne,
             Kind::BlockPeer,
         ];
-        let is_usual = |kind: &Kind| !rare.contains(kind) && kind.lane() != Lane::Disk;
+        let is_usual = |kind: &Kind| match kind.lane() {
+            Lane::Process => matches!(kind, Kind::Kill | Kind::Pause),
+            Lane::Disk | Lane::Cluster => false,
+            Lane::Network | Lane::Flow | Lane::Frames => !rare.contains(kind),
+        };
         Kind::ALL.into_iter().filter(is_usual).collect()
     }
 
@@ -297,7 +306,7 @@ mod tests {
     #[test]
     fn half_a_minute_has_each_kind_three_times_of_all_nearly_twice() {
         check_coverage(&usual(), 30, 3);
-        check_coverage(&Kind::ALL, 32, 2);
+        check_coverage(&Kind::ALL, 36, 2);
     }
 
     #[test]
@@ -307,17 +316,17 @@ mod tests {
     }
 
     #[test]
-    fn six_seconds_have_each_kind_once_of_all_sixteen() {
+    fn six_seconds_have_each_kind_once_of_all_eighteen() {
         check_coverage(&usual(), 6, 1);
-        check_coverage(&Kind::ALL, 16, 1);
+        check_coverage(&Kind::ALL, 18, 1);
     }
 
     #[test]
     fn faults_of_a_lane_do_not_overlap_and_end_in_time() {
         for seed in 0..1000 {
             let schedule = plan_all(seed, 5, 1 + seed % 60);
-            let Schedule { process, network, flow, frames, disk, .. } = &schedule;
-            for lane in [process, network, flow, frames, disk] {
+            let Schedule { process, network, flow, frames, disk, cluster, .. } = &schedule;
+            for lane in [process, network, flow, frames, disk, cluster] {
                 for pair in lane.windows(2) {
                     assert!(pair[0].start + pair[0].duration < pair[1].start, "seed {seed}");
                 }
@@ -378,7 +387,11 @@ mod tests {
         let schedule = plan_all(1, 1, 30);
         let planned: Vec<Kind> = count_kinds(&schedule).into_keys().collect();
         let link = [LinkFault::Delay, LinkFault::Rate, LinkFault::HalfOpen, LinkFault::Reset];
-        let mut possible = vec![Kind::Kill, Kind::Pause, Kind::BlockClient];
+        let mut possible =
+            vec![Kind::Kill, Kind::Pause, Kind::Terminate, Kind::KillAll, Kind::BlockClient];
+        let alone =
+            [Course::RollingRestart, Course::RestartStorm, Course::Starve, Course::Snapshot];
+        possible.extend(alone.map(Kind::Course));
         possible.extend(link.map(Kind::Link));
         let is_lost = |kind: &Kind| kind.lane() == Lane::Disk && !kind.is_damage();
         possible.extend(Kind::ALL.into_iter().filter(is_lost));

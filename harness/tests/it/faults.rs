@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harness::cluster::{Cluster, Event, Options, Status};
 use harness::nemesis::schedule::{Aim, Planned, Schedule};
-use harness::nemesis::{DiskFault, Kind, Lane, Nemesis};
+use harness::nemesis::{Course, DiskFault, Kind, Nemesis};
 use history_checker::history::Fault;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
@@ -27,20 +27,9 @@ fn only(kind: Kind, duration_ms: u64, attempts: u64) -> Schedule {
         count: 1,
         seed: 1,
     };
-    let mut schedule = Schedule {
-        // Each try waits for a leader that there is not, holds on to bite, and leaves a gap.
-        end: Duration::from_millis((1000 + 2 * duration_ms + 300) * attempts),
-        out_max: 1,
-        ..Schedule::default()
-    };
-    match kind.lane() {
-        Lane::Process => schedule.process.push(planned),
-        Lane::Network => schedule.network.push(planned),
-        Lane::Disk => schedule.disk.push(planned),
-        Lane::Flow => schedule.flow.push(planned),
-        Lane::Frames => schedule.frames.push(planned),
-    }
-    schedule
+    // Each try waits for a leader that there is not, holds on to bite, and leaves a gap.
+    let end = Duration::from_millis((1000 + 2 * duration_ms + 300) * attempts);
+    Schedule::of([planned], end, 3)
 }
 
 async fn bench() -> (tempfile::TempDir, Arc<Cluster>, Nemesis, Events) {
@@ -80,6 +69,68 @@ async fn kill_proves_itself_by_processes_killed_and_starts_them_again() {
         .map(|(node, _)| node)
         .collect();
     assert_eq!(changed, [node]);
+}
+
+/// The proof of such a fault, and which nodes have another process afterwards.
+async fn proof_of(kind: Kind, duration_ms: u64, stand_in: &str) -> (u64, Vec<u64>) {
+    let dir = tempfile::tempdir().unwrap();
+    let (cluster, _) = start(&stand_ins(&dir, stand_in)).await;
+    let cluster = Arc::new(cluster.unwrap());
+    let (recorder, mut events) = unbounded_channel();
+    let nemesis = Nemesis::new(Arc::clone(&cluster), Arc::new(recorder));
+    let before = [1, 2, 3].map(|node| pid(&cluster, node));
+    let (_keep, stop) = watch::channel(false);
+    nemesis.run(&only(kind, duration_ms, 1), stop).await;
+    let after = [1, 2, 3].map(|node| pid(&cluster, node));
+    let changed = (1..).zip(before.iter().zip(after)).filter(|(_, (a, b))| *a != b);
+    let faults = faults(&mut events);
+    // What has no proof is tried again.
+    let [(f, _), (_, end), ..] = &faults[..] else { panic!("{faults:?}") };
+    assert_eq!((*f, end.phase.as_str()), (kind.name(), "stop"));
+    for node in [1, 2, 3] {
+        assert_ne!(state(pid(&cluster, node)), Some('T'), "{kind} leaves nobody stopped");
+    }
+    (end.proof, changed.map(|(node, _)| node).collect())
+}
+
+#[tokio::test]
+async fn terminate_counts_nodes_that_ended_as_they_should() {
+    let (ended, changed) = proof_of(Kind::Terminate, 50, "").await;
+    assert_eq!((ended, changed.len()), (1, 1));
+    let (ended, changed) = proof_of(Kind::Terminate, 50, "--ends-badly").await;
+    assert_eq!((ended, changed.len()), (0, 1), "that is no proper end");
+}
+
+#[tokio::test]
+async fn kill_all_leaves_nobody() {
+    assert_eq!(proof_of(Kind::KillAll, 50, "").await, (3, vec![1, 2, 3]));
+}
+
+#[tokio::test]
+async fn storm_kills_one_node_often_and_leaves_it_running() {
+    let (killed, changed) = proof_of(Kind::Course(Course::RestartStorm), 500, "").await;
+    assert!(killed >= 2 && changed.len() == 1, "{killed} killed, of {changed:?}");
+}
+
+#[tokio::test]
+async fn starved_node_is_stopped_most_of_the_time_and_runs_afterwards() {
+    let (ms, changed) = proof_of(Kind::Course(Course::Starve), 500, "").await;
+    assert!(ms >= 100 && changed.is_empty(), "{ms} ms");
+}
+
+#[tokio::test]
+async fn rolling_restart_goes_on_only_when_a_node_takes_part_again() {
+    // A stand-in never does, so the first is the last.
+    let (restarted, changed) = proof_of(Kind::Course(Course::RollingRestart), 500, "").await;
+    assert_eq!((restarted, changed.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn wishes_that_nobody_hears_prove_nothing() {
+    for course in [Course::Transfer, Course::Snapshot, Course::SwapMember] {
+        let (proof, changed) = proof_of(Kind::Course(course), 100, "").await;
+        assert_eq!((proof, changed.len()), (0, 0), "{course:?}");
+    }
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ fn every_kind_of_fault_bites_and_the_cluster_works_again() {
     let of = |lanes: &[Lane]| {
         Kind::ALL.into_iter().filter(|kind| lanes.contains(&kind.lane())).collect::<Vec<_>>()
     };
-    check_bites(&of(&[Lane::Process, Lane::Network]), TIME_LIMIT, false);
+    check_bites(&of(&[Lane::Process, Lane::Network, Lane::Cluster]), TIME_LIMIT, false);
     match harness::disk::check(env!("CARGO_BIN_EXE_harness").as_ref()) {
         Ok(()) => check_bites(&of(&[Lane::Disk]), DISK_TIME_LIMIT, true),
         Err(why) => eprintln!("skipped: {why}"),
@@ -102,6 +102,8 @@ fn check_bites(kinds: &[Kind], limit: Duration, disks: bool) {
         let options = Options {
             supervisor: Some(env!("CARGO_BIN_EXE_harness").into()),
             disks,
+            // So that a follower is soon so far behind that it needs a snapshot.
+            snapshot_log_bytes: Some(20_000),
             ..Options::new(raftd(), 5, dir.path())
         };
         let cluster = Arc::new(Cluster::start(&options, recorder.clone()).await.unwrap());
@@ -109,9 +111,7 @@ fn check_bites(kinds: &[Kind], limit: Duration, disks: bool) {
         for (_, address) in cluster.client_endpoints() {
             clients.spawn(ask_for_ever(address));
         }
-        if disks {
-            clients.spawn(write_for_ever(client(&cluster)));
-        }
+        clients.spawn(write_for_ever(client(&cluster)));
         cluster.wait_until("a leader", DEADLINE, works).await.unwrap();
 
         let nemesis = Nemesis::new(Arc::clone(&cluster), recorder);
