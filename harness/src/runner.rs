@@ -114,6 +114,7 @@ async fn run_cluster(
     let options = cluster::Options {
         supervisor: Some(env::current_exe().context("cannot find the harness's own executable")?),
         snapshot_log_bytes: plan.scenario.snapshot_log_bytes,
+        lease_drift_percent: plan.scenario.lease_drift_percent,
         disks: plan.scenario.needs_disks(),
         network: plan.network,
         ..cluster::Options::new(&plan.raftd, plan.scenario.nodes, &directory.path)

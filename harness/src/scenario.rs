@@ -22,7 +22,7 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 15] = [
+const BUILT_IN: [(&str, &str); 16] = [
     ("register.toml", include_str!("../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../workloads/append.toml")),
@@ -36,6 +36,7 @@ const BUILT_IN: [(&str, &str); 15] = [
     ("process.toml", include_str!("../../workloads/process.toml")),
     ("churn.toml", include_str!("../../workloads/churn.toml")),
     ("snapshot-pressure.toml", include_str!("../../workloads/snapshot-pressure.toml")),
+    ("lease.toml", include_str!("../../workloads/lease.toml")),
     ("availability.toml", include_str!("../../workloads/availability.toml")),
     ("stale-canary.toml", include_str!("../../workloads/stale-canary.toml")),
 ];
@@ -147,6 +148,9 @@ pub struct Scenario {
     /// A snapshot is due when a node's log has grown by this much, bytes; left out: the daemon's own default.
     #[serde(deserialize_with = "snapshot_log_bytes", default)]
     pub snapshot_log_bytes: Option<u64>,
+    /// By how much one node's clock may outrun another's, percent: then leaders may serve reads with `lease` by theirs.
+    #[serde(deserialize_with = "lease_drift_percent", default)]
+    pub lease_drift_percent: Option<u64>,
     /// Whether nodes get disks that can fail even if no fault needs them: to compare speeds, say.
     #[serde(default)]
     pub disk_layer: bool,
@@ -463,6 +467,12 @@ fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error>
 
 fn number_of_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     usize::try_from(between::<1, 100_000, D>(deserializer)?).map_err(D::Error::custom)
+}
+
+fn lease_drift_percent<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    between::<1, 50, D>(deserializer).map(Some)
 }
 
 fn snapshot_log_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {

@@ -22,6 +22,9 @@ pub(super) fn cluster_toml(options: &Options, node: NodeId, mesh: &Mesh) -> Stri
     if let Some(bytes) = options.snapshot_log_bytes {
         writeln!(text, "snapshot_log_bytes = {bytes}").expect("strings take everything");
     }
+    if let Some(percent) = options.lease_drift_percent {
+        writeln!(text, "lease_drift_percent = {percent}").expect("strings take everything");
+    }
     for peer in 1..=options.nodes {
         let (at, client) = match options.network {
             Network::Proxy => (mesh.peer(node, peer).address(), mesh.client(peer).address()),

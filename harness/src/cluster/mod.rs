@@ -70,6 +70,8 @@ pub struct Options {
     pub election_timeout_ms: [u64; 2],
     /// A snapshot is due when the log has grown by this much; `None`: the daemon's own default.
     pub snapshot_log_bytes: Option<u64>,
+    /// By how much one node's clock may outrun another's, percent: then leaders may serve reads by theirs; otherwise not.
+    pub lease_drift_percent: Option<u64>,
     /// Whether each node gets a disk that can fail (see [`crate::disk`]); needs a supervisor, and costs some speed.
     pub disks: bool,
     /// What carries what they say to each other and to clients.
@@ -100,6 +102,7 @@ impl Options {
             heartbeat_ms: 50,
             election_timeout_ms: [150, 300],
             snapshot_log_bytes: None,
+            lease_drift_percent: None,
             disks: false,
             network: Network::default(),
             raftd_args: Vec::new(),

@@ -42,7 +42,7 @@ pub enum Course {
     Transfer,
     /// Nodes write snapshots.
     Snapshot,
-    /// A member leaves and comes back.
+    /// Members leave and come back.
     SwapMember,
     /// A follower is cut off until the log does not reach back to what it has.
     CutUntilSnapshot,
@@ -73,9 +73,7 @@ impl Course {
             }
             Course::Transfer => "leadership is handed over again and again",
             Course::Snapshot => "all nodes are told to write snapshots again and again",
-            Course::SwapMember => {
-                "a member leaves, comes back as a learner, and gets its vote back"
-            }
+            Course::SwapMember => "members leave, come back as learners, and get their votes back",
             Course::CutUntilSnapshot => {
                 "a follower is cut off until it needs a snapshot, and gets one"
             }
@@ -144,7 +142,7 @@ impl Running {
             Course::RestartStorm | Course::Starve => victims(&one, scope, up, rng)?,
             Course::SwapMember => {
                 let first = scope.leader.filter(|_| planned.aim == Aim::Leader);
-                front(up, first, 1, rng)
+                front(up, first, usize::try_from(planned.count).unwrap_or(1), rng)
             }
             Course::CutUntilSnapshot => {
                 let followers: Vec<NodeId> =
@@ -168,6 +166,7 @@ impl Running {
             Course::KillNewLeader => format!("kill {named} and whoever leads next"),
             Course::Transfer => "hand leadership over".to_owned(),
             Course::Snapshot => "have all nodes write snapshots".to_owned(),
+            Course::SwapMember if nodes.len() > 1 => format!("{named} leave and come back"),
             Course::SwapMember => format!("{named} leaves and comes back"),
             Course::CutUntilSnapshot => format!("cut {named} off until it needs a snapshot"),
         };
@@ -226,7 +225,7 @@ impl Running {
             Course::KillNewLeader => self.kill_new_leaders(cluster).await,
             Course::Transfer => members::transfer(cluster, &self.done).await,
             Course::Snapshot => members::snapshot(cluster, &self.done).await,
-            Course::SwapMember => members::swap(cluster, self.nodes[0], &self.done).await,
+            Course::SwapMember => members::swap(cluster, &self.nodes, &self.done).await,
             Course::CutUntilSnapshot => members::await_compaction(cluster, self.nodes[0]).await,
         };
         if let Err(why) = worked {

@@ -73,11 +73,20 @@ pub(super) async fn snapshot(cluster: &Cluster, done: &AtomicU64) -> Result<(), 
     }
 }
 
-/// Takes a member out and lets it in again, as often as there is time.
-pub(super) async fn swap(cluster: &Cluster, node: NodeId, done: &AtomicU64) -> Result<(), String> {
+/// Takes members out and lets them in again, as often as there is time: one by itself, several in one step (joint
+/// consensus, Thesis §4.3).
+pub(super) async fn swap(
+    cluster: &Cluster,
+    nodes: &[NodeId],
+    done: &AtomicU64,
+) -> Result<(), String> {
     let operator = operator(cluster)?;
     loop {
-        operator.change_members(MemberChange::Remove(node)).await.map_err(text)?;
+        let change = match nodes {
+            [node] => MemberChange::Remove(*node),
+            _ => MemberChange::Set(cluster.nodes().filter(|node| !nodes.contains(node)).collect()),
+        };
+        operator.change_members(change).await.map_err(text)?;
         done.fetch_add(1, Ordering::Relaxed);
         reunite(cluster, done).await?;
     }
