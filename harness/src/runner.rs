@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
-use crate::client::Access;
+use crate::client::{Access, Values};
 use crate::cluster::wait::{TimedOut, wait_for};
 use crate::cluster::{self, Cluster, Network};
 use crate::journal::{FLUSH_EVERY, Journal, Phase};
@@ -74,6 +74,8 @@ impl Plan {
             nodes: scenario.nodes,
             consistency: Some(consistency_name(scenario.consistency).to_owned()),
             expected: Some(terminal::word(scenario.expected).to_owned()),
+            initial: scenario.initial(),
+            total: scenario.total(),
             minima: scenario.minima(self.time_limit),
             run: self.circumstances.clone(),
             ..Header::default()
@@ -195,6 +197,9 @@ impl Bench<'_> {
             });
         }
         // That a node does not come up again is the cluster's failure, not the harness's.
+        if scenario.idle {
+            traffic.stop().await?;
+        }
         let recovered = match self.nemesis.heal_all().await {
             Ok(()) => self.recovered(&access).await?.map_err(|timed_out| timed_out.to_string()),
             Err(error) => Err(error.to_string()),
@@ -301,7 +306,7 @@ impl Bench<'_> {
             timeout: self.plan.scenario.op_timeout,
             attempt_timeout: self.plan.scenario.attempt_timeout,
             consistency: self.plan.scenario.consistency,
-            model: self.plan.scenario.model,
+            values: Values::of(&self.plan.scenario),
         }
     }
 }
