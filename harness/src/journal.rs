@@ -130,7 +130,7 @@ impl Journal {
         operation: &Operation,
         request: Option<&str>,
     ) -> u64 {
-        let mut event = Event::new(0, Process::Client(process), Kind::Invoke, operation.f().name());
+        let mut event = Event::new(0, Process::Client(process), Kind::Invoke, operation.name());
         event.key = Some(operation.key().to_owned());
         event.value = operation.value();
         event.node = Some(node);
@@ -149,7 +149,7 @@ impl Journal {
         completion: Completion,
     ) {
         let kind = completion.kind;
-        let mut event = Event::new(0, Process::Client(process), kind, operation.f().name());
+        let mut event = Event::new(0, Process::Client(process), kind, operation.name());
         event.key = Some(operation.key().to_owned());
         event.value = completion.value;
         event.error = completion.error;

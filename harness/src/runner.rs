@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{interval, sleep};
 
-use crate::client::Access;
+use crate::client::{Access, Values};
 use crate::cluster::wait::{TimedOut, wait_for};
 use crate::cluster::{self, Cluster, Network};
 use crate::daemon;
@@ -81,6 +81,8 @@ impl Plan {
             nodes: scenario.nodes,
             consistency: Some(consistency_name(scenario.consistency).to_owned()),
             expected: Some(terminal::word(scenario.expected).to_owned()),
+            initial: scenario.initial(),
+            total: scenario.total(),
             minima: scenario.minima(self.time_limit),
             limits: scenario.limits(),
             run: self.circumstances.clone(),
@@ -223,6 +225,9 @@ impl Bench<'_> {
             return Ok(None);
         }
         // That a node does not come up again is the cluster's failure, not the harness's.
+        if scenario.idle {
+            traffic.stop().await?;
+        }
         let recovered = match self.nemesis.heal_all().await {
             Ok(()) => self.recovered(&access).await?.map_err(|timed_out| timed_out.to_string()),
             Err(error) => Err(error.to_string()),
@@ -338,7 +343,7 @@ impl Bench<'_> {
             timeout: self.plan.scenario.op_timeout,
             attempt_timeout: self.plan.scenario.attempt_timeout,
             consistency: self.plan.scenario.consistency,
-            model: self.plan.scenario.model,
+            values: Values::of(&self.plan.scenario),
         }
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use anyhow::Context;
 use history_checker::history::Kind;
 use raftctl::{Consistency, NodeId};
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
@@ -207,62 +206,73 @@ impl Worker {
         }
     }
 
-    /// Reads a key until there is an answer.
+    /// Asks for a key's state until there is an answer; a queue until it is empty.
     async fn read_at_last(&mut self, key: String) -> anyhow::Result<()> {
-        let operation = Operation::Read { key };
-        for _ in 0..FINAL_ATTEMPTS {
-            if self.carry_out(&operation).await? == Kind::Ok {
+        let Some(operation) = self.shared.generator().last_read(key) else { return Ok(()) };
+        let mut attempts = 0;
+        while attempts < FINAL_ATTEMPTS {
+            let (kind, is_last) = self.carry_out(&operation).await?;
+            if kind == Kind::Ok && is_last {
                 break;
             }
+            attempts += u32::from(kind != Kind::Ok);
             self.back_off().await;
         }
         Ok(())
     }
 
-    /// From the invocation to its end.
-    async fn carry_out(&mut self, operation: &Operation) -> anyhow::Result<Kind> {
-        // The request's name is written down before it is sent, and to have a name a new session needs to hear from
-        // the cluster. If it does not, nothing was sent.
-        let begun = self.session.begin(operation).await;
-        let request = match &begun {
-            Ok(call) => call.request().map(ToString::to_string),
-            Err(error) => error.request.as_ref().map(ToString::to_string),
-        };
+    /// From the invocation to its end. Also whether the same need not be asked for again to know the state.
+    async fn carry_out(&mut self, operation: &Operation) -> anyhow::Result<(Kind, bool)> {
         let journal = Arc::clone(&self.shared.journal);
-        journal.invoked(self.process, self.node, operation, request.as_deref());
-        let outcome = match begun {
-            Ok(call) => call.send().await,
-            Err(error) => Err(error),
+        let (request, completion) = if operation.takes_several_requests() {
+            journal.invoked(self.process, self.node, operation, None);
+            (None, self.session.perform(operation).await)
+        } else {
+            // The request's name is written down before it is sent, and to have a name a new session needs to hear from
+            // the cluster. If it does not, nothing was sent.
+            let begun = self.session.begin(operation).await;
+            let request = match &begun {
+                Ok(call) => call.request().map(ToString::to_string),
+                Err(error) => error.request.as_ref().map(ToString::to_string),
+            };
+            journal.invoked(self.process, self.node, operation, request.as_deref());
+            let outcome = match begun {
+                Ok(call) => call.send().await,
+                Err(error) => Err(error),
+            };
+            (request, self.session.completion(operation, outcome))
         };
-        let completion = self.session.completion(operation, outcome);
         let kind = completion.kind;
+        let is_last = operation.is_read() || completion.value.is_null();
         self.learn(operation, &completion);
         journal.completed(self.process, operation, request.as_deref(), completion);
         if kind == Kind::Info {
             self.process = self.shared.fresh_process();
             self.session = self.shared.access.session(self.process, self.node)?;
         }
-        Ok(kind)
+        Ok((kind, is_last))
     }
 
     /// Tells the generator what came of its operation.
     fn learn(&mut self, operation: &Operation, completion: &Completion) {
         self.unreachable = if completion.unreachable { self.unreachable + 1 } else { 0 };
         let mut generator = self.shared.generator();
+        if let Some(hints) = &completion.hints {
+            generator.saw(operation.key(), hints.clone());
+        }
         match (completion.kind, operation) {
-            (Kind::Info | Kind::Invoke, _) => generator.lost_track(operation.key()),
-            (Kind::Fail, _) => {
-                if let Some(actual) = completion.value.get("actual") {
-                    generator.saw(operation.key(), actual.as_str().map(str::to_owned));
-                }
+            (Kind::Info | Kind::Invoke, _) => generator.lost_track(self.process, operation.key()),
+            (Kind::Ok, Operation::Acquire { key, holder }) => {
+                generator.acquired(self.process, key, holder);
             }
-            (Kind::Ok, Operation::Write { key, value } | Operation::Cas { key, value, .. }) => {
-                generator.saw(key, Some(value.clone()));
+            (Kind::Ok, Operation::Release { .. }) => generator.released(self.process),
+            // Then it was not its own any more; after any other failure it still is.
+            (Kind::Fail, Operation::Release { .. })
+                if completion.error.as_deref() == Some("mismatch") =>
+            {
+                generator.released(self.process);
             }
-            (Kind::Ok, Operation::Read { key }) => {
-                generator.saw(key, Value::as_str(&completion.value).map(str::to_owned));
-            }
-            (Kind::Ok, Operation::Append { .. } | Operation::Incr { .. }) => {}
+            (Kind::Ok | Kind::Fail, _) => {}
         }
     }
 }

@@ -448,7 +448,7 @@ impl World<'_> {
 impl Running {
     fn event(&self, kind: Completed, value: Value) -> Event {
         let process = Process::Client(self.process);
-        let mut event = Event::new(0, process, kind, self.operation.f().name());
+        let mut event = Event::new(0, process, kind, self.operation.name());
         event.key = Some(self.operation.key().to_owned());
         event.value = value;
         event.request = self.write.as_ref().map(|(request, _)| request.to_string());
@@ -464,9 +464,10 @@ impl Running {
 
     /// What the key holds after a write that says nothing of it.
     fn written_value(&self) -> Option<String> {
-        match &self.operation {
-            Operation::Write { value, .. } | Operation::Cas { value, .. } => Some(value.clone()),
-            Operation::Read { .. } | Operation::Append { .. } | Operation::Incr { .. } => None,
+        if let Operation::Write { value, .. } | Operation::Cas { value, .. } = &self.operation {
+            Some(value.clone())
+        } else {
+            None
         }
     }
 }
@@ -474,12 +475,19 @@ impl Running {
 /// What an operation writes.
 fn op(operation: &Operation) -> Option<Op> {
     Some(match operation.clone() {
-        Operation::Read { .. } => return None,
         Operation::Write { key, value } => Op::Put { key, value },
         Operation::Cas { key, expect, value } => Op::Cas { key, expect, value },
         Operation::Append { key, token } => {
             Op::Append { key, value: format!("{token}{TOKEN_END}") }
         }
         Operation::Incr { key, by } => Op::Incr { key, by },
+        // But for reads, the simulator draws none of these.
+        Operation::Read { .. }
+        | Operation::Add { .. }
+        | Operation::Txn { .. }
+        | Operation::Enqueue { .. }
+        | Operation::Dequeue { .. }
+        | Operation::Acquire { .. }
+        | Operation::Release { .. } => return None,
     })
 }

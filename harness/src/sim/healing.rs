@@ -195,9 +195,13 @@ impl World<'_> {
         let (kind, write) = match self.plan.model {
             Object::Append => (Kind::Append, Operation::Append { key, token: value }),
             Object::Counter => (Kind::Incr, Operation::Incr { key, by: 1 }),
-            Object::Register | Object::CasRegister => {
-                (Kind::Write, Operation::Write { key, value })
-            }
+            // The rest is not simulated.
+            Object::Register
+            | Object::CasRegister
+            | Object::Set
+            | Object::MultiRegister
+            | Object::FifoQueue
+            | Object::Mutex => (Kind::Write, Operation::Write { key, value }),
         };
         let draw = Rng::stream(self.plan.seed, &[9, self.healing.writes]);
         self.begin(0, kind, write, None, timeout, draw)

@@ -292,7 +292,12 @@ impl Plan {
     fn draw_operations(&mut self, rng: &mut Rng, length: Micros) {
         for _ in 0..rng.between(15, 90) {
             let write = match self.model {
-                Object::Register => Kind::Write,
+                // The last four are not simulated.
+                Object::Register
+                | Object::Set
+                | Object::MultiRegister
+                | Object::FifoQueue
+                | Object::Mutex => Kind::Write,
                 Object::CasRegister => rng.pick(&[Kind::Write, Kind::Cas, Kind::Cas]),
                 Object::Append => Kind::Append,
                 Object::Counter => Kind::Incr,

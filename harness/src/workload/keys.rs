@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use super::Object;
+
 /// Operations of unknown outcome that a key may gather before it is retired: each stays open to the end of the
 /// history, and the cost of an exact check can double with each.
 const UNKNOWN_PER_KEY_MAX: u32 = 8;
@@ -16,6 +18,8 @@ pub(super) struct Key {
     pub(super) name: String,
     /// The value that a client most recently said it has; `None`: none.
     pub(super) seen: Option<String>,
+    /// What a client most recently said is on its accounts.
+    pub(super) balances: Vec<i64>,
     operations_left: u32,
     unknown_left: u32,
 }
@@ -27,11 +31,24 @@ pub(super) struct Keys {
     created: usize,
     /// How many operations a key takes; drawn anew for each, so that keys do not retire in step.
     operations: RangeInclusive<u32>,
+    /// How many operations of unknown outcome.
+    unknown: u32,
+    /// The accounts of a fresh key.
+    balances: Vec<i64>,
 }
 
 impl Keys {
-    pub(super) fn new(live: usize, operations: RangeInclusive<u32>, rng: &mut StdRng) -> Keys {
-        let mut keys = Keys { live: Vec::with_capacity(live), created: 0, operations };
+    pub(super) fn new(
+        live: usize,
+        operations: RangeInclusive<u32>,
+        model: Object,
+        balances: Vec<i64>,
+        rng: &mut StdRng,
+    ) -> Keys {
+        // A lock that may be held for ever is of no more use.
+        let unknown = if model == Object::Mutex { 1 } else { UNKNOWN_PER_KEY_MAX };
+        let live_keys = Vec::with_capacity(live);
+        let mut keys = Keys { live: live_keys, created: 0, operations, unknown, balances };
         for _ in 0..live {
             let key = keys.fresh(rng);
             keys.live.push(key);
@@ -54,6 +71,13 @@ impl Keys {
     pub(super) fn saw(&mut self, name: &str, value: Option<String>) {
         if let Some(key) = self.find(name) {
             key.seen = value;
+        }
+    }
+
+    /// A client saw these balances at the key.
+    pub(super) fn saw_balances(&mut self, name: &str, balances: Vec<i64>) {
+        if let Some(key) = self.find(name) {
+            key.balances = balances;
         }
     }
 
@@ -85,8 +109,9 @@ impl Keys {
         Key {
             name,
             seen: None,
+            balances: self.balances.clone(),
             operations_left: rng.random_range(self.operations.clone()),
-            unknown_left: UNKNOWN_PER_KEY_MAX,
+            unknown_left: self.unknown,
         }
     }
 }

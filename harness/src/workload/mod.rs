@@ -6,16 +6,17 @@
 
 mod generator;
 mod keys;
+mod operation;
 
 use std::fmt;
 
 use history_checker::model::Model;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-pub use generator::Generator;
+pub use generator::{Generator, Hints};
+pub use operation::{Hold, Operation, Step};
 
-/// What histories can be held against, in words. The first four are also what workloads are about ([`Object`]).
+/// What histories can be held against, in words. Most are also what workloads are about ([`Object`]).
 pub const MODELS: [(Model, &str); 10] = [
     (Model::Register, "one value a key: a read returns the latest write"),
     (
@@ -49,12 +50,28 @@ pub enum Object {
     Append,
     /// See [`Model::Counter`].
     Counter,
+    /// See [`Model::Set`].
+    Set,
+    /// See [`Model::MultiRegister`].
+    MultiRegister,
+    /// See [`Model::FifoQueue`].
+    FifoQueue,
+    /// See [`Model::Mutex`].
+    Mutex,
 }
 
 impl Object {
     /// All of them.
-    pub const ALL: [Object; 4] =
-        [Object::Register, Object::CasRegister, Object::Append, Object::Counter];
+    pub const ALL: [Object; 8] = [
+        Object::Register,
+        Object::CasRegister,
+        Object::Append,
+        Object::Counter,
+        Object::Set,
+        Object::MultiRegister,
+        Object::FifoQueue,
+        Object::Mutex,
+    ];
 
     /// What a history of it is held against.
     pub fn model(self) -> Model {
@@ -63,7 +80,16 @@ impl Object {
             Object::CasRegister => Model::CasRegister,
             Object::Append => Model::Append,
             Object::Counter => Model::Counter,
+            Object::Set => Model::Set,
+            Object::MultiRegister => Model::MultiRegister,
+            Object::FifoQueue => Model::FifoQueue,
+            Object::Mutex => Model::Mutex,
         }
+    }
+
+    /// Whether it holds one value, which a write replaces.
+    pub fn is_register(self) -> bool {
+        matches!(self, Object::Register | Object::CasRegister)
     }
 
     /// Its model's name.
@@ -90,10 +116,19 @@ pub fn operations(object: Object) -> &'static [F] {
         Object::CasRegister => &[F::Read, F::Write, F::Cas],
         Object::Append => &[F::Read, F::Append],
         Object::Counter => &[F::Read, F::Incr],
+        Object::Set => &[F::Read, F::Add],
+        Object::MultiRegister => &[F::Read, F::Txn, F::Transfer],
+        Object::FifoQueue => &[F::Enqueue, F::Dequeue],
+        Object::Mutex => &[F::Acquire, F::Release],
     }
 }
 
-/// Kinds of operation: `f` in the history.
+/// The name of a register among those of a key.
+pub fn register_name(number: usize) -> String {
+    format!("r{number}")
+}
+
+/// Kinds of operation, as scenarios have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum F {
@@ -107,10 +142,24 @@ pub enum F {
     Append,
     /// Adds to a key's number.
     Incr,
+    /// Adds an element to a key's set.
+    Add,
+    /// Reads and writes some of a key's registers.
+    Txn,
+    /// Takes money from one of a key's registers to another.
+    Transfer,
+    /// Puts an element at the end of a key's queue.
+    Enqueue,
+    /// Takes the element at its front.
+    Dequeue,
+    /// Takes a lock.
+    Acquire,
+    /// Gives it back: whatever its share, what a holder does next.
+    Release,
 }
 
 impl F {
-    /// The name in scenarios and histories.
+    /// The name in scenarios.
     pub fn name(self) -> &'static str {
         match self {
             F::Read => "read",
@@ -118,86 +167,13 @@ impl F {
             F::Cas => "cas",
             F::Append => "append",
             F::Incr => "incr",
+            F::Add => "add",
+            F::Txn => "txn",
+            F::Transfer => "transfer",
+            F::Enqueue => "enqueue",
+            F::Dequeue => "dequeue",
+            F::Acquire => "acquire",
+            F::Release => "release",
         }
-    }
-}
-
-/// What one client is to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Reads `key`.
-    Read {
-        /// The key.
-        key: String,
-    },
-    /// Sets `key` to `value`.
-    Write {
-        /// The key.
-        key: String,
-        /// Unique in the run.
-        value: String,
-    },
-    /// Sets `key` to `value` if it is `expect`.
-    Cas {
-        /// The key.
-        key: String,
-        /// The value it must have; `None`: it must have none.
-        expect: Option<String>,
-        /// Unique in the run.
-        value: String,
-    },
-    /// Adds `token` to `key`'s list.
-    Append {
-        /// The key.
-        key: String,
-        /// Unique in the run; holds no comma.
-        token: String,
-    },
-    /// Adds `by` to `key`'s number.
-    Incr {
-        /// The key.
-        key: String,
-        /// What to add; at least 1.
-        by: i64,
-    },
-}
-
-impl Operation {
-    /// Its kind.
-    pub fn f(&self) -> F {
-        match self {
-            Operation::Read { .. } => F::Read,
-            Operation::Write { .. } => F::Write,
-            Operation::Cas { .. } => F::Cas,
-            Operation::Append { .. } => F::Append,
-            Operation::Incr { .. } => F::Incr,
-        }
-    }
-
-    /// The key it is about.
-    pub fn key(&self) -> &str {
-        match self {
-            Operation::Read { key }
-            | Operation::Write { key, .. }
-            | Operation::Cas { key, .. }
-            | Operation::Append { key, .. }
-            | Operation::Incr { key, .. } => key,
-        }
-    }
-
-    /// `value` of its invocation in the history.
-    pub fn value(&self) -> Value {
-        match self {
-            Operation::Read { .. } => Value::Null,
-            Operation::Write { value, .. } => json!(value),
-            Operation::Cas { expect, value, .. } => json!([expect, value]),
-            Operation::Append { token, .. } => json!(token),
-            Operation::Incr { by, .. } => json!(by),
-        }
-    }
-
-    /// Whether it leaves the state as it is.
-    pub fn is_read(&self) -> bool {
-        self.f() == F::Read
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::client::{Access, Completion};
+use harness::client::{Access, Completion, Values};
 use harness::workload::Object;
 use harness::workload::Operation;
 use history_checker::history::Kind;
@@ -47,7 +47,7 @@ async fn completion(model: Object, operation: &Operation, script: Script) -> Com
         timeout: Duration::from_millis(300),
         attempt_timeout: Duration::from_millis(50),
         consistency: Consistency::Linearizable,
-        model,
+        values: Values { model, registers: 3, opening_balance: None, bytes: None },
     };
     let session = access.session(7, 1).unwrap();
     let call = session.begin(operation).await.unwrap();

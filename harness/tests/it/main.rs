@@ -14,6 +14,7 @@ mod link_faults;
 mod mutants;
 mod nemesis;
 mod netns;
+mod objects;
 mod proxy;
 mod readme;
 mod report;

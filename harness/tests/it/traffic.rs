@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use harness::client::Access;
+use harness::client::{Access, Values};
 use harness::journal::Journal;
 use harness::scenario::Scenario;
 use harness::traffic::{Load, Traffic};
@@ -83,7 +83,7 @@ async fn history(node: &Node, requests: u64, path: &Path, start: Instant) -> (Hi
         timeout: Duration::from_millis(200),
         attempt_timeout: Duration::from_millis(50),
         consistency: scenario.consistency,
-        model: scenario.model,
+        values: Values::of(&scenario),
     };
     let generator = Generator::new(&scenario, 1);
     let load = Load { clients: 4, readers: 0, rate: 1000 };

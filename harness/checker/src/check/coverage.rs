@@ -8,7 +8,8 @@ use super::cluster::Cluster;
 use super::text;
 use crate::formats::Format;
 use crate::history::History;
-use crate::ops::KeyOps;
+use crate::model::Model;
+use crate::ops::{Action, KeyOps, NOTHING, Op, Seen};
 use crate::results::{Check, Counts, Verdict};
 
 pub(super) fn check(history: &History, cluster: &Cluster, counts: &Counts) -> Check {
@@ -121,9 +122,22 @@ fn final_reads(keys: &[KeyOps], cluster: &Cluster) -> Option<String> {
     let phase = cluster.phase("final")?;
     let unread: Vec<String> = keys
         .iter()
-        .filter(|key| key.ops.iter().any(|op| op.is_ok() && !op.is_ok_read()))
-        .filter(|key| !key.ops.iter().any(|op| op.is_ok_read() && op.call > phase.event))
+        // A lock tells nothing.
+        .filter(|key| key.model != Model::Mutex)
+        .filter(|key| key.ops.iter().any(|op| op.is_ok() && !tells_all(key, op)))
+        .filter(|key| !key.ops.iter().any(|op| tells_all(key, op) && op.call > phase.event))
         .map(|key| text::quote(key.name.as_deref().unwrap_or("")))
         .collect();
     (!unread.is_empty()).then(|| format!("no final read of {}", text::list(&unread)))
+}
+
+/// Whether the operation changed nothing and shows what became of all others: a queue is known once it is empty.
+fn tells_all(key: &KeyOps, op: &Op) -> bool {
+    op.is_ok()
+        && match op.action {
+            Action::Read => true,
+            Action::Dequeue => op.seen == Seen::Word(NOTHING),
+            Action::Txn(steps) => !key.micros(steps).any(|step| step.writes),
+            _ => false,
+        }
 }

@@ -14,6 +14,7 @@ mod logs;
 mod nodes;
 mod stale_reads;
 mod text;
+mod totals;
 
 use self::cluster::Cluster;
 use crate::formats::Format;
@@ -77,6 +78,9 @@ pub fn check(history: &History, options: &Options<'_>) -> Results {
         exactly_once::check(history, &found, &verified, &cluster, options),
         coverage::check(history, &cluster, &counts),
     ];
+    if let Some(total) = history.header().total {
+        checks.push(totals::check(history, total, options));
+    }
     // Histories from elsewhere do not tell of nodes.
     if history.format() == Format::History {
         checks.push(nodes::check(history, &cluster, options));
@@ -112,8 +116,15 @@ fn headline(verdict: Verdict, checks: &[Check], counts: &Counts, through: &str) 
         }
         // The most telling of what was found: stale reads are explained better than the lack of any order.
         Verdict::Invalid => {
-            let order =
-                ["exactly-once", "stale-reads", "linearizable", "logs", "nodes", "availability"];
+            let order = [
+                "totals",
+                "exactly-once",
+                "stale-reads",
+                "linearizable",
+                "logs",
+                "nodes",
+                "availability",
+            ];
             format!("Invalid: {}", first(verdict, &order))
         }
     }

@@ -74,6 +74,9 @@ pub struct Header {
     /// What every object is before the first operation; none: no value, empty, 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<Value>,
+    /// Multi-register: what all registers of a key add up to at all times, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<i64>,
     /// Seed of the run.
     #[serde(default)]
     pub seed: u64,

@@ -7,4 +7,5 @@ mod published;
 mod random;
 mod stale;
 mod support;
+mod totals;
 mod verdicts;

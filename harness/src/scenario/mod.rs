@@ -3,9 +3,10 @@
 //! A scenario file's first comment states its hypothesis and the expected verdict. The built-in ones are compiled in,
 //! so that `harness run NAME` works anywhere; `harness run ./mine.toml` runs a user's own.
 
+mod fields;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,32 +14,44 @@ use history_checker::history::{Limits, Minima};
 use history_checker::results::Verdict;
 use raftctl::Consistency;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde_json::Value;
 use thiserror::Error;
 use toml::Spanned;
 
+use self::fields::{
+    a_tenth_of_a_second, accounts, ascending, balance, between, decided, duration, eight_seconds,
+    fault_kinds, file_name, half_a_minute, lease_drift_percent, model, number_of_keys, one_second,
+    snapshot_log_bytes, three, value_bytes,
+};
 use crate::nemesis as fault;
 use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 16] = [
-    ("register.toml", include_str!("../../workloads/register.toml")),
-    ("cas-register.toml", include_str!("../../workloads/cas-register.toml")),
-    ("append.toml", include_str!("../../workloads/append.toml")),
-    ("counter.toml", include_str!("../../workloads/counter.toml")),
-    ("power-loss.toml", include_str!("../../workloads/power-loss.toml")),
-    ("corruption.toml", include_str!("../../workloads/corruption.toml")),
-    ("slow-disk.toml", include_str!("../../workloads/slow-disk.toml")),
-    ("asymmetric.toml", include_str!("../../workloads/asymmetric.toml")),
-    ("partial-mesh.toml", include_str!("../../workloads/partial-mesh.toml")),
-    ("bad-network.toml", include_str!("../../workloads/bad-network.toml")),
-    ("process.toml", include_str!("../../workloads/process.toml")),
-    ("churn.toml", include_str!("../../workloads/churn.toml")),
-    ("snapshot-pressure.toml", include_str!("../../workloads/snapshot-pressure.toml")),
-    ("lease.toml", include_str!("../../workloads/lease.toml")),
-    ("availability.toml", include_str!("../../workloads/availability.toml")),
-    ("stale-canary.toml", include_str!("../../workloads/stale-canary.toml")),
+const BUILT_IN: [(&str, &str); 23] = [
+    ("register.toml", include_str!("../../../workloads/register.toml")),
+    ("cas-register.toml", include_str!("../../../workloads/cas-register.toml")),
+    ("append.toml", include_str!("../../../workloads/append.toml")),
+    ("counter.toml", include_str!("../../../workloads/counter.toml")),
+    ("set.toml", include_str!("../../../workloads/set.toml")),
+    ("transactions.toml", include_str!("../../../workloads/transactions.toml")),
+    ("bank.toml", include_str!("../../../workloads/bank.toml")),
+    ("mutex.toml", include_str!("../../../workloads/mutex.toml")),
+    ("lock-fencing.toml", include_str!("../../../workloads/lock-fencing.toml")),
+    ("queue.toml", include_str!("../../../workloads/queue.toml")),
+    ("power-loss.toml", include_str!("../../../workloads/power-loss.toml")),
+    ("corruption.toml", include_str!("../../../workloads/corruption.toml")),
+    ("slow-disk.toml", include_str!("../../../workloads/slow-disk.toml")),
+    ("asymmetric.toml", include_str!("../../../workloads/asymmetric.toml")),
+    ("partial-mesh.toml", include_str!("../../../workloads/partial-mesh.toml")),
+    ("bad-network.toml", include_str!("../../../workloads/bad-network.toml")),
+    ("process.toml", include_str!("../../../workloads/process.toml")),
+    ("churn.toml", include_str!("../../../workloads/churn.toml")),
+    ("snapshot-pressure.toml", include_str!("../../../workloads/snapshot-pressure.toml")),
+    ("lease.toml", include_str!("../../../workloads/lease.toml")),
+    ("availability.toml", include_str!("../../../workloads/availability.toml")),
+    ("lock-canary.toml", include_str!("../../../workloads/lock-canary.toml")),
+    ("stale-canary.toml", include_str!("../../../workloads/stale-canary.toml")),
 ];
 
 /// The time limit for which a scenario states its minima.
@@ -50,9 +63,6 @@ pub const EACH_FAULT_FROM: Duration = Duration::from_secs(10);
 
 /// The smallest cluster that can do without a node.
 const NODES_TO_SPARE_ONE: u64 = 3;
-
-/// Bounds of the time limits in a scenario. Far beyond the upper one, points in time could not be calculated.
-const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
 
 /// Why there is no such scenario.
 #[derive(Debug, Error)]
@@ -142,6 +152,23 @@ pub struct Scenario {
     /// The keys.
     #[serde(default)]
     pub keys: Keys,
+    /// Multi-register: how many registers a key has.
+    #[serde(deserialize_with = "accounts", default = "three")]
+    pub registers: usize,
+    /// Multi-register: the registers are accounts with so much on each at first, between which money is transferred. What
+    /// is on all accounts of a key together never changes.
+    #[serde(deserialize_with = "balance", default)]
+    pub opening_balance: Option<i64>,
+    /// Set: whoever adds to it takes a lock first, reads it, and writes it back as a whole.
+    #[serde(default)]
+    pub lock: Option<Lock>,
+    /// Values are padded to so many bytes on their way to the cluster. The history has them without the padding, once it
+    /// was seen to be whole.
+    #[serde(deserialize_with = "value_bytes", default)]
+    pub value_bytes: Option<usize>,
+    /// Whether the clients stop before the last fault is healed, so that the cluster has to find together by itself.
+    #[serde(default)]
+    pub idle: bool,
     /// Kinds of fault; empty: none.
     #[serde(deserialize_with = "fault_kinds")]
     pub faults: Vec<fault::Kind>,
@@ -193,6 +220,24 @@ impl Default for Keys {
     fn default() -> Keys {
         Keys { live: 5, operations: [100, 200] }
     }
+}
+
+/// The lock that guards a set. It is a lease: one that was held longer than that may be taken away by the next client,
+/// whatever its holder believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// How long a holder may keep it.
+    #[serde(deserialize_with = "duration")]
+    pub lease: Duration,
+    /// How long a holder sleeps now and then, between what it reads and what it writes.
+    #[serde(deserialize_with = "duration")]
+    pub pause: Duration,
+    /// How often it does, percent.
+    #[serde(deserialize_with = "between::<0, 100, _>")]
+    pub pauses_percent: u64,
+    /// Whether a write carries the number of its lock, and is refused if that is not the latest.
+    pub fencing: bool,
 }
 
 /// The coverage minima as written: for a time limit of [`MINIMA_PER`], and scaled with it.
@@ -292,12 +337,35 @@ impl Scenario {
             let message = format!("the shares of all operations add up to more than {}", u32::MAX);
             return Err(bad(scenario.operations.span().start, message));
         }
+        if let Some(message) = scenario.contradiction() {
+            return Err(bad(0, message));
+        }
         scenario.argument.clone_from(&scenario.name);
         text.clone_into(&mut scenario.text);
         scenario.hypothesis = first_comment(text).ok_or_else(|| {
             bad(0, "the first line must be a comment that states the hypothesis".to_owned())
         })?;
         Ok(scenario)
+    }
+
+    /// What of it makes no sense together.
+    fn contradiction(&self) -> Option<String> {
+        let has_reads = workload::operations(self.model).contains(&F::Read);
+        let transfers = self.mix().any(|(f, share)| f == F::Transfer && share > 0);
+        let (what, needs) = if self.readers_percent > 0 && !has_reads {
+            ("readers_percent", "a model with reads")
+        } else if self.lock.is_some() && self.model != Object::Set {
+            ("lock", "the model set")
+        } else if self.opening_balance.is_some() && self.model != Object::MultiRegister {
+            ("opening_balance", "the model multi-register")
+        } else if self.value_bytes.is_some() && !self.model.is_register() {
+            ("value_bytes", "the model register or cas-register")
+        } else if transfers != self.opening_balance.is_some() {
+            ("opening_balance", "transfers among the operations, and transfers need it")
+        } else {
+            return None;
+        };
+        Some(format!("{what} needs {needs}"))
     }
 
     /// The scenario with a command line's changes. What they make impossible is not demanded any more.
@@ -357,6 +425,18 @@ impl Scenario {
     /// Kinds of operation and their shares.
     pub fn mix(&self) -> impl Iterator<Item = (F, u32)> {
         self.operations.as_ref().iter().map(|(&f, &share)| (f, share))
+    }
+
+    /// What every object is before the first operation, if that is not nothing, as a history's header says it.
+    pub fn initial(&self) -> Option<Value> {
+        let balance = self.opening_balance?;
+        let accounts = (0..self.registers).map(|i| (workload::register_name(i), balance.into()));
+        Some(Value::Object(accounts.collect()))
+    }
+
+    /// What all registers of a key add up to at all times, if that is known.
+    pub fn total(&self) -> Option<i64> {
+        self.opening_balance?.checked_mul(i64::try_from(self.registers).ok()?)
     }
 
     /// How many of the clients only read.
@@ -427,266 +507,5 @@ pub fn consistency_name(consistency: Consistency) -> &'static str {
     }
 }
 
-fn one_second() -> Duration {
-    Duration::from_secs(1)
-}
-
-fn a_tenth_of_a_second() -> Duration {
-    Duration::from_millis(100)
-}
-
-/// Faults last one and a half seconds at most, and an election takes a fraction of that, even on a slow machine.
-fn eight_seconds() -> Duration {
-    Duration::from_secs(8)
-}
-
-fn half_a_minute() -> Duration {
-    Duration::from_secs(30)
-}
-
-/// A number within bounds: the parser adds the line to the message.
-fn between<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<u64, D::Error> {
-    let number = u64::deserialize(deserializer)?;
-    if (LEAST..=MOST).contains(&number) {
-        Ok(number)
-    } else {
-        Err(D::Error::custom(format!("{number} is out of range: {LEAST} to {MOST}")))
-    }
-}
-
-fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    let unknown = || {
-        let names = Object::ALL.map(Object::name).join(", ");
-        D::Error::custom(format!("no workload is about {name:?}; there are {names}"))
-    };
-    Object::named(&name).ok_or_else(unknown)
-}
-
-fn number_of_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    usize::try_from(between::<1, 100_000, D>(deserializer)?).map_err(D::Error::custom)
-}
-
-fn lease_drift_percent<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<u64>, D::Error> {
-    between::<1, 50, D>(deserializer).map(Some)
-}
-
-fn snapshot_log_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    between::<1, { 1 << 40 }, D>(deserializer).map(Some)
-}
-
-fn ascending<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u32; 2], D::Error> {
-    let [fewest, most] = <[u32; 2]>::deserialize(deserializer)?;
-    if fewest >= 1 && fewest <= most {
-        Ok([fewest, most])
-    } else {
-        Err(D::Error::custom(format!("[{fewest}, {most}]: write [fewest, most], from 1 up")))
-    }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let duration = humantime::parse_duration(&text)
-        .map_err(|error| D::Error::custom(format!("{error}; write it like \"1s\" or \"500ms\"")))?;
-    if TIMEOUTS.contains(&duration) {
-        Ok(duration)
-    } else {
-        Err(D::Error::custom(format!("{text:?} is out of range: 1ms to 1h")))
-    }
-}
-
-fn fault_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<fault::Kind>, D::Error> {
-    select_faults(&Vec::deserialize(deserializer)?).map_err(D::Error::custom)
-}
-
-/// Only canaries are expected to be invalid, and nothing is expected to be unknown.
-fn decided<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verdict, D::Error> {
-    match Verdict::deserialize(deserializer)? {
-        Verdict::Unknown => Err(D::Error::custom("expect `valid` or `invalid`")),
-        verdict @ (Verdict::Valid | Verdict::Invalid) => Ok(verdict),
-    }
-}
-
-/// The name becomes a directory's.
-fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !name.is_empty() && name.len() <= 100 && name.chars().all(good) && name != "latest" {
-        Ok(name)
-    } else {
-        Err(D::Error::custom(format!("{name:?} is no workload name: use a-z, 0-9 and -")))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "\
-# Hypothesis: it holds.
-# Expected: valid.
-name = \"mine\"
-model = \"register\"
-expected = \"valid\"
-nodes = 3
-clients = 4
-rate = 100
-faults = [\"kill\"]
-operations = { read = 1, write = 1 }
-[minima]
-ok = 3000
-leader_changes = 3
-each_fault = 3
-";
-
-    fn error(text: &str) -> String {
-        Scenario::parse("mine.toml", text).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn built_ins_parse_and_are_named_like_their_files() {
-        for ((file, _), scenario) in BUILT_IN.iter().zip(Scenario::all_built_in().unwrap()) {
-            assert_eq!(*file, format!("{}.toml", scenario.name));
-            assert!(scenario.hypothesis.starts_with("Hypothesis: "), "{file}");
-            assert!(scenario.hypothesis.contains(" Expected verdict: "), "{file}");
-            let canary = scenario.name.ends_with("canary");
-            assert_eq!(scenario.expected == Verdict::Invalid, canary, "{file}");
-        }
-    }
-
-    #[test]
-    fn every_file_in_workloads_is_built_in() {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads");
-        let mut files: Vec<_> = fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        files.sort();
-        let mut built_in = BUILT_IN.map(|(file, _)| file.to_owned()).to_vec();
-        built_in.sort();
-        assert_eq!(files, built_in);
-    }
-
-    #[test]
-    fn parse_reads_defaults_and_hypothesis() {
-        let scenario = Scenario::parse("mine.toml", GOOD).unwrap();
-        assert_eq!(scenario.hypothesis, "Hypothesis: it holds. Expected: valid.");
-        assert_eq!(scenario.op_timeout, Duration::from_secs(1));
-        assert_eq!(scenario.consistency, Consistency::Linearizable);
-        assert_eq!(scenario.keys.operations, [100, 200]);
-    }
-
-    #[test]
-    fn parse_of_bad_text_names_file_and_line() {
-        let cases = [
-            ("nodes = 3", "nods = 3", "mine.toml:6: unknown field `nods`, expected one of `name`"),
-            ("nodes = 3", "nodes = 10", "mine.toml:6: 10 is out of range: 1 to 9"),
-            ("nodes = 3", "nodes = -1", "mine.toml:6: invalid value: integer `-1`"),
-            ("rate = 100", "rate = ", "mine.toml:8: "),
-            (
-                "\"register\"",
-                "\"registre\"",
-                "mine.toml:4: no workload is about \"registre\"; there are register, cas-register",
-            ),
-            ("\"valid\"", "\"unknown\"", "mine.toml:5: expect `valid` or `invalid`"),
-            ("\"mine\"", "\"../mine\"", "mine.toml:3: \"../mine\" is no workload name"),
-            ("write = 1", "cas = 1", "mine.toml:10: the model register has no operation \"cas\""),
-            ("read = 1, write = 1", "read = 0", "mine.toml:10: no operation has a share"),
-            ("ok = 3000", "okay = 3000", "mine.toml:12: unknown field `okay`"),
-            ("rate = 100", "rate = 100\nop_timeout = \"1x\"", "mine.toml:9: "),
-            (
-                "\"kill\"",
-                "\"kil\"",
-                "mine.toml:9: no fault is called \"kil\"; there are kill, pause",
-            ),
-            ("rate = 100", "rate = 100\nkeys = { operations = [9, 1] }", "mine.toml:9: [9, 1]"),
-            (
-                "rate = 100",
-                "rate = 100\nkeys = { live = 0 }",
-                "mine.toml:9: 0 is out of range: 1 to",
-            ),
-            ("rate = 100", "rate = 100\nkeys = { live = 9000000000000 }", "is out of range: 1 to"),
-            (
-                "rate = 100",
-                "rate = 100\nop_timeout = \"0s\"",
-                "mine.toml:9: \"0s\" is out of range",
-            ),
-            ("rate = 100", "rate = 100\nrecovery = \"9999y\"", "mine.toml:9: \"9999y\" is out of"),
-            ("read = 1, write = 1", "read = 4294967295, write = 1", "mine.toml:10: the shares of"),
-            (
-                "# Hypothesis: it holds.\n# Expected: valid.\n",
-                "",
-                "mine.toml:1: the first line must be",
-            ),
-            ("name = \"mine\"", "", "missing field `name`"),
-        ];
-        for (good, bad, expected) in cases {
-            assert!(GOOD.contains(good), "{good}");
-            let message = error(&GOOD.replacen(good, bad, 1));
-            assert!(message.contains(expected), "{bad:?}: {message}");
-        }
-    }
-
-    #[test]
-    fn minima_scale_with_the_time_limit() {
-        let scenario = Scenario::parse("mine.toml", GOOD).unwrap();
-        let minima = scenario.minima(Duration::from_secs(20));
-        assert_eq!((minima.ok, minima.leader_changes), (2000, 2));
-        assert_eq!(minima.faults, [("kill".to_owned(), 2)].into());
-    }
-
-    #[test]
-    fn minima_demand_that_every_fault_bites_once_unless_the_run_is_too_short() {
-        let (text, _) = GOOD.split_once("[minima]").unwrap();
-        let scenario = Scenario::parse("mine.toml", text).unwrap();
-        let kills = |limit: Duration| scenario.minima(limit).faults["kill"];
-        assert_eq!(kills(EACH_FAULT_FROM), 1);
-        assert_eq!(kills(EACH_FAULT_FROM.saturating_sub(Duration::from_millis(1))), 0);
-    }
-
-    #[test]
-    fn faults_that_so_few_nodes_cannot_have_are_refused_by_name_only() {
-        let scenario = Scenario::parse("mine.toml", &GOOD.replace("nodes = 3", "nodes = 1"));
-        let refuse = |word: &str| scenario.as_ref().unwrap().refuse_impossible(&[word.to_owned()]);
-        let error = refuse("ring").unwrap_err().to_string();
-        assert!(error.contains("has 1 node, and the fault ring takes at least 3"), "{error}");
-        for word in ["kill", "partition", "all", "none"] {
-            refuse(word).unwrap();
-        }
-    }
-
-    #[test]
-    fn minima_do_not_demand_what_the_command_line_made_impossible() {
-        let scenario = Scenario::parse("mine.toml", GOOD).unwrap();
-        let changes = Changes { rate: Some(10), faults: Some(vec![]), ..Changes::default() };
-        let minima = scenario.clone().with(&changes).minima(MINIMA_PER);
-        assert_eq!(minima, Minima { ok: 300, ..Minima::default() });
-        let alone = Changes {
-            nodes: Some(1),
-            faults: Some(
-                select_faults(&["kill", "pause", "partition"].map(str::to_owned)).unwrap(),
-            ),
-            ..Changes::default()
-        };
-        let minima = scenario.with(&alone).minima(MINIMA_PER);
-        assert_eq!(minima.leader_changes, 0);
-        assert_eq!(
-            minima.faults.into_keys().collect::<Vec<_>>(),
-            ["block-client", "kill", "pause"]
-        );
-    }
-
-    #[test]
-    fn named_knows_all_and_paths_and_says_what_there_is() {
-        let named = |name: &str| Scenario::named(&[name.to_owned()]);
-        assert_eq!(named("all").unwrap().len(), BUILT_IN.len());
-        let error = named("registre").unwrap_err().to_string();
-        assert!(error.contains("register, cas-register, append"), "{error}");
-        let error = named("./none.toml").unwrap_err().to_string();
-        assert_eq!(error, "cannot read scenario ./none.toml");
-    }
-}
+mod tests;
