@@ -130,6 +130,11 @@ impl Attack {
         Ok(Attack { nodes, text, means: Means::Partition { wires, blocked: None } })
     }
 
+    /// Whether some nodes may be no members, or have no vote, when it is over.
+    pub(super) fn changes_members(&self) -> bool {
+        matches!(&self.means, Means::Course(running) if running.changes_members())
+    }
+
     /// What it takes away from the cluster.
     pub(super) fn burden(&self) -> Burden {
         let out =

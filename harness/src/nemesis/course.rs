@@ -16,16 +16,13 @@ use super::partition::front;
 use super::quorum::Burden;
 use super::schedule::{Aim, Planned};
 use super::wires::{Blocked, Wire};
-use super::{members, words};
+use super::{members, moment, words};
 use crate::cluster::proxy::Mode;
-use crate::cluster::{Cluster, Error, NodeId, View};
+use crate::cluster::{Cluster, Error, NodeId};
 
 /// For how long a starved node is stopped, and for how long it runs in between, milliseconds.
 const STARVED_MS: std::ops::RangeInclusive<u64> = 20..=90;
 const FED_MS: std::ops::RangeInclusive<u64> = 3..=15;
-
-/// How long the successor of a leader that was killed is waited for.
-const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +35,8 @@ pub enum Course {
     Starve,
     /// Whoever becomes leader is killed at that moment.
     KillNewLeader,
+    /// A node is killed when it has just begun or said something.
+    KillAtMoment,
     /// Leaders hand over.
     Transfer,
     /// Nodes write snapshots.
@@ -56,6 +55,7 @@ impl Course {
             Course::RestartStorm => "restart-storm",
             Course::Starve => "starve",
             Course::KillNewLeader => "kill-new-leader",
+            Course::KillAtMoment => "kill-at-moment",
             Course::Transfer => "transfer",
             Course::Snapshot => "snapshot",
             Course::SwapMember => "swap-member",
@@ -71,6 +71,9 @@ impl Course {
             Course::KillNewLeader => {
                 "the leader is killed, and then whoever becomes leader, at once"
             }
+            Course::KillAtMoment => {
+                "kills amid a snapshot or a change of members, at a leader's first ack, at the nth message"
+            }
             Course::Transfer => "leadership is handed over again and again",
             Course::Snapshot => "all nodes are told to write snapshots again and again",
             Course::SwapMember => "members leave, come back as learners, and get their votes back",
@@ -85,7 +88,8 @@ impl Course {
             Course::RollingRestart
             | Course::RestartStorm
             | Course::Starve
-            | Course::KillNewLeader => Lane::Process,
+            | Course::KillNewLeader
+            | Course::KillAtMoment => Lane::Process,
             Course::Transfer | Course::Snapshot | Course::SwapMember | Course::CutUntilSnapshot => {
                 Lane::Cluster
             }
@@ -96,7 +100,10 @@ impl Course {
         match self {
             Course::RollingRestart | Course::RestartStorm | Course::Starve | Course::Snapshot => 1,
             Course::Transfer => 2,
-            Course::KillNewLeader | Course::SwapMember | Course::CutUntilSnapshot => 3,
+            Course::KillNewLeader
+            | Course::KillAtMoment
+            | Course::SwapMember
+            | Course::CutUntilSnapshot => 3,
         }
     }
 
@@ -106,6 +113,7 @@ impl Course {
             Course::RestartStorm => "processes killed",
             Course::Starve => "ms stopped",
             Course::KillNewLeader => "new leaders killed",
+            Course::KillAtMoment => "processes killed at a moment",
             Course::Transfer => "transfers",
             Course::Snapshot => "snapshots written",
             Course::SwapMember => "changes of members",
@@ -150,7 +158,9 @@ impl Running {
                 front(&followers, None, 1, rng)
             }
             Course::KillNewLeader => scope.leader.into_iter().collect(),
-            Course::RollingRestart | Course::Transfer | Course::Snapshot => up.to_vec(),
+            Course::RollingRestart | Course::KillAtMoment | Course::Transfer | Course::Snapshot => {
+                up.to_vec()
+            }
         };
         if nodes.is_empty() {
             return Err(format!("there is no node for it: {}", scope.view));
@@ -164,6 +174,7 @@ impl Running {
             Course::RestartStorm => format!("kill and start {named} again and again"),
             Course::Starve => format!("little CPU time for {named}"),
             Course::KillNewLeader => format!("kill {named} and whoever leads next"),
+            Course::KillAtMoment => "kill at the moment".to_owned(),
             Course::Transfer => "hand leadership over".to_owned(),
             Course::Snapshot => "have all nodes write snapshots".to_owned(),
             Course::SwapMember if nodes.len() > 1 => format!("{named} leave and come back"),
@@ -174,6 +185,11 @@ impl Running {
         let running =
             Running { course, nodes, seed, done: Arc::default(), blocked: None, installed: 0 };
         Ok((running, text))
+    }
+
+    /// Whether some nodes may be no members, or have no vote, when it is over.
+    pub(super) fn changes_members(&self) -> bool {
+        matches!(self.course, Course::SwapMember | Course::KillAtMoment)
     }
 
     pub(super) fn nodes(&self) -> &[NodeId] {
@@ -198,7 +214,9 @@ impl Running {
             // One at a time, and it is not known which.
             Course::RollingRestart => Burden { roaming: 1, ..Burden::default() },
             // While one is on its way back, the next is killed.
-            Course::KillNewLeader => Burden { roaming: 2, ..Burden::default() },
+            Course::KillNewLeader | Course::KillAtMoment => {
+                Burden { roaming: 2, ..Burden::default() }
+            }
             Course::Transfer | Course::Snapshot => Burden::default(),
         }
     }
@@ -223,6 +241,7 @@ impl Running {
             Course::RestartStorm => self.storm(cluster).await,
             Course::Starve => self.starve(cluster).await,
             Course::KillNewLeader => self.kill_new_leaders(cluster).await,
+            Course::KillAtMoment => moment::kill_at_moments(self, cluster, self.seed).await,
             Course::Transfer => members::transfer(cluster, &self.done).await,
             Course::Snapshot => members::snapshot(cluster, &self.done).await,
             Course::SwapMember => members::swap(cluster, &self.nodes, &self.done).await,
@@ -236,7 +255,10 @@ impl Running {
     /// Makes up for whatever it left undone; returns the proof.
     pub(super) async fn remove(&self, cluster: &Cluster) -> (u64, Result<(), Error>) {
         let outcome = match self.course {
-            Course::RollingRestart | Course::RestartStorm | Course::KillNewLeader => {
+            Course::RollingRestart
+            | Course::RestartStorm
+            | Course::KillNewLeader
+            | Course::KillAtMoment => {
                 let all: Vec<NodeId> = cluster.nodes().collect();
                 let mine = if self.course == Course::RestartStorm { &self.nodes } else { &all };
                 cluster.start_nodes(mine).await
@@ -248,7 +270,7 @@ impl Running {
         (self.done(), outcome)
     }
 
-    fn did(&self, many: u64) {
+    pub(super) fn did(&self, many: u64) {
         self.done.fetch_add(many, Ordering::Relaxed);
     }
 
@@ -308,12 +330,7 @@ impl Running {
                 self.did(u64::from(killed));
             }
             cluster.start_node(victim).await.map_err(|error| error.to_string())?;
-            let newer = |view: &View| match view.leader() {
-                Some((node, now)) if now > term => Ok((node, now)),
-                Some(_) | None => Err("nobody leads"),
-            };
-            let found = cluster.wait_until("a new leader", SUCCESSOR_PATIENCE, newer).await;
-            (victim, term) = found.map_err(|timed_out| timed_out.to_string())?;
+            (victim, term) = members::await_successor(cluster, term).await?;
         }
     }
 

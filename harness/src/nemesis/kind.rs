@@ -71,7 +71,7 @@ pub enum Lane {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 46] = [
+    pub const ALL: [Kind; 47] = [
         Kind::Kill,
         Kind::Pause,
         Kind::Terminate,
@@ -80,6 +80,7 @@ impl Kind {
         Kind::Course(Course::RestartStorm),
         Kind::Course(Course::Starve),
         Kind::Course(Course::KillNewLeader),
+        Kind::Course(Course::KillAtMoment),
         Kind::Course(Course::Transfer),
         Kind::Course(Course::Snapshot),
         Kind::Course(Course::SwapMember),
@@ -222,7 +223,11 @@ impl Kind {
     pub fn can_spare_a_majority(self) -> bool {
         !matches!(
             self,
-            Kind::KillAll | Kind::Ring | Kind::Thirds | Kind::Disk(DiskFault::PowerLossAll)
+            Kind::KillAll
+                | Kind::Course(Course::KillAtMoment)
+                | Kind::Ring
+                | Kind::Thirds
+                | Kind::Disk(DiskFault::PowerLossAll)
         )
     }
 
@@ -289,7 +294,7 @@ mod tests {
         let disk = Kind::select("disk").unwrap();
         assert_eq!(disk.len(), 11);
         assert!(disk.iter().all(|kind| kind.lane() == Lane::Disk));
-        assert_eq!(Kind::select("process").unwrap().len(), 8);
+        assert_eq!(Kind::select("process").unwrap().len(), 9);
         assert_eq!(Kind::select("cluster").unwrap().len(), 4);
         let partitions = Kind::select("partition").unwrap();
         assert_eq!(partitions.len(), 13);

@@ -7,7 +7,7 @@ use raftctl::{Client, Endpoint, MemberChange, Status};
 use tokio::time::interval;
 
 use crate::cluster::wait::wait_for;
-use crate::cluster::{Cluster, NodeId};
+use crate::cluster::{Cluster, NodeId, View};
 
 /// How long a wish may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,8 +24,18 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it may take until all nodes are members with a vote again.
 const REUNION_PATIENCE: Duration = Duration::from_secs(15);
 
+/// Waits until somebody leads a later term; who, and which term.
+pub(super) async fn await_successor(cluster: &Cluster, term: u64) -> Result<(NodeId, u64), String> {
+    let newer = |view: &View| match view.leader() {
+        Some((node, now)) if now > term => Ok((node, now)),
+        Some(_) | None => Err("nobody leads"),
+    };
+    let found = cluster.wait_until("a new leader", PATIENCE, newer).await;
+    found.map_err(|timed_out| timed_out.to_string())
+}
+
 /// One that insists.
-fn operator(cluster: &Cluster) -> Result<Client, String> {
+pub(super) fn operator(cluster: &Cluster) -> Result<Client, String> {
     client(cluster, PATIENCE, true)
 }
 

@@ -33,6 +33,7 @@ mod kill;
 mod kind;
 mod link_fault;
 mod members;
+mod moment;
 mod partition;
 mod pause;
 mod quorum;
@@ -249,7 +250,7 @@ impl Nemesis {
             ..Fault::default()
         };
         self.record(kind, start);
-        if kind == Kind::Course(Course::SwapMember) {
+        if attack.changes_members() {
             self.has_changed_members.store(true, Ordering::Relaxed);
         }
         if kind.is_damage() {
