@@ -24,7 +24,8 @@ const VIOLATIONS_MAX: usize = 8;
 
 /// Checks in the order in which their violations explain most: what was lost or doubled, then what was stale, then
 /// what merely has no order.
-const MOST_TELLING: [&str; 4] = ["exactly-once", "stale-reads", "linearizable", "nodes"];
+const MOST_TELLING: [&str; 6] =
+    ["totals", "elements", "exactly-once", "stale-reads", "linearizable", "nodes"];
 
 /// The page.
 #[derive(Debug, Serialize)]
