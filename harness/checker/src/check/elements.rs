@@ -52,9 +52,9 @@ pub(super) fn check(history: &History, verified: &[bool], options: &Options<'_>)
         .collect();
     let all = text::count(elements, "acknowledged element");
     let summary = match violations.first() {
-        None => format!("Each of {all} was in every read that began afterwards."),
+        None => format!("{all}, each of them in every read that began afterwards."),
         Some(first) => {
-            format!("Of {all} {lost} were lost and {stale} seen late. {}", first.explanation)
+            format!("{all}: {lost} lost, {stale} seen late. {}", first.explanation)
         }
     };
     let ms =
