@@ -1,7 +1,8 @@
 //! When was an acknowledged element of a set seen by every read, and was it ever?
 //!
 //! That a read misses one contradicts the model, too. Here it is said of how many elements, for how long, and whether they
-//! came back: an element that is seen late is stale, one that is gone for good is lost.
+//! came back: an element that is seen late is stale, one that is gone for good is lost. A read that has one twice means nothing
+//! to the model; here it says that something was done twice.
 
 use std::collections::HashSet;
 
@@ -32,10 +33,12 @@ struct Missed<'k> {
 pub(super) fn check(history: &History, verified: &[bool], options: &Options<'_>) -> Check {
     let mut elements = 0;
     let mut missed = Vec::new();
+    let mut doubled = Vec::new();
     let is_verified = |number: usize| verified.get(number).copied().unwrap_or(false);
     for (number, key) in history.keys().iter().enumerate() {
         let adds = key.ops.iter().filter(|op| op.is_ok() && matches!(op.action, Action::Add(_)));
         elements += adds.count();
+        doubled.extend(first_double(key).map(|(read, word)| double(history, key, read, word)));
         if key.model == Model::Set && !is_verified(number) {
             of_key(history, key, &mut missed);
         }
@@ -45,16 +48,17 @@ pub(super) fn check(history: &History, verified: &[bool], options: &Options<'_>)
     let mut ages: Vec<u64> = missed.iter().filter(|m| !m.is_lost).map(|m| m.age).collect();
     ages.sort_unstable();
     missed.sort_by_key(|missed| (!missed.is_lost, missed.add.number));
-    let violations: Vec<Violation> = missed
-        .iter()
-        .take(options.violations_max)
-        .map(|missed| violation(history, missed))
-        .collect();
+    let doubles = doubled.len();
+    let missing = missed.iter().map(|missed| violation(history, missed));
+    let violations: Vec<Violation> = missing.chain(doubled).take(options.violations_max).collect();
     let all = text::count(elements, "acknowledged element");
     let summary = match violations.first() {
         None => format!("{all}, each of them in every read that began afterwards."),
         Some(first) => {
-            format!("{all}: {lost} lost, {stale} seen late. {}", first.explanation)
+            format!(
+                "{all}: {lost} lost, {stale} seen late, {doubles} keys with one twice. {}",
+                first.explanation
+            )
         }
     };
     let ms =
@@ -68,6 +72,7 @@ pub(super) fn check(history: &History, verified: &[bool], options: &Options<'_>)
             "acknowledged": elements,
             "lost": lost,
             "stale": stale,
+            "keys_with_doubles": doubles,
             "stale_ms": {"p50": ms(50), "p95": ms(95), "max": ms(100)},
         }),
     }
@@ -102,6 +107,36 @@ fn of_key<'k>(history: &History, key: &'k KeyOps, missed: &mut Vec<Missed<'k>>) 
         let times = history.called(read).zip(history.completed(add));
         let age = times.map_or(0, |(read, add)| read.saturating_sub(add));
         missed.push(Missed { key, word, add, read, is_lost, age });
+    }
+}
+
+/// The first read that has an element twice.
+fn first_double(key: &KeyOps) -> Option<(&Op, Word)> {
+    let reads = key.ops.iter().filter(|op| key.model == Model::Set && op.is_ok_read());
+    reads.into_iter().find_map(|read| {
+        let Seen::List(list) = read.seen else { return None };
+        let mut seen = HashSet::new();
+        let twice = key.list(list).iter().find(|&&word| !seen.insert(word))?;
+        Some((read, *twice))
+    })
+}
+
+fn double(history: &History, key: &KeyOps, read: &Op, word: Word) -> Violation {
+    let words = Words { history, key };
+    Violation {
+        class: "duplicate".to_owned(),
+        key: key.name.as_deref().map(str::to_owned),
+        explanation: format!(
+            "{} read the set {} at {} and found {} twice. Every element is added once, so an addition was done twice.",
+            text::capital(&words.client(read)),
+            text::quote(words.name()),
+            text::at(words.completed(read)),
+            words.value(word)
+        ),
+        events: words.events([read]),
+        time: words.completed(read),
+        core: None,
+        stale: None,
     }
 }
 

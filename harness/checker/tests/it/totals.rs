@@ -133,6 +133,13 @@ fn elements_are_lost_or_late_or_in_every_read() {
             (&json!(lost), &json!(stale))
         );
     }
+    let twice = results("set", None, &[add("a"), add("b"), read(json!(["a", "b", "a"]))]);
+    let elements = part(&twice, "elements");
+    assert_eq!(
+        (elements.verdict, &elements.violations[0].class[..]),
+        (Verdict::Invalid, "duplicate")
+    );
+    assert!(elements.summary.contains("found \"a\" twice"), "{}", elements.summary);
     // Acknowledged at 1 ms, missed by a read that began at 2 ms.
     let results = results("set", None, &late);
     assert_eq!(part(&results, "elements").details["stale_ms"]["max"], json!(1.0));
