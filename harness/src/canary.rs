@@ -1,17 +1,17 @@
 //! Canaries: workloads that must be rejected, and for the right reason only.
 //!
-//! They ask for reads that may be stale. The checks that look for those must find some, or the bench is blind; what any
-//! other check finds is as much a bug as anywhere.
+//! They ask for reads that may be stale, or trust a lock that runs out. The checks that look for what comes of that must find
+//! some, or the bench is blind; what any other check finds is as much a bug as anywhere.
 
 use history_checker::results::{Check, Results, Verdict};
 
 /// The checks that a canary must be rejected by.
-const EYES: [&str; 2] = ["stale-reads", "linearizable"];
+const EYES: [&str; 3] = ["stale-reads", "elements", "linearizable"];
 
 /// What came of a canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sighting {
-    /// It was rejected for its stale reads and nothing else.
+    /// It was rejected for its stale reads, or lost elements, and nothing else.
     Seen,
     /// Something is wrong that a canary does not excuse.
     Bug,
@@ -64,10 +64,11 @@ pub(crate) mod tests {
     #[test]
     fn canary_is_seen_by_the_checks_for_stale_reads_only() {
         use Verdict::{Invalid, Unknown, Valid};
-        let cases: [(&[(&str, Verdict)], Sighting); 6] = [
+        let cases: [(&[(&str, Verdict)], Sighting); 7] = [
             (&[("linearizable", Unknown), ("stale-reads", Invalid)], Sighting::Seen),
             (&[("linearizable", Invalid), ("coverage", Unknown)], Sighting::Seen),
             (&[("linearizable", Invalid), ("exactly-once", Invalid)], Sighting::Bug),
+            (&[("linearizable", Invalid), ("elements", Invalid)], Sighting::Seen),
             (&[("stale-reads", Valid), ("nodes", Invalid)], Sighting::Bug),
             (&[("stale-reads", Valid), ("coverage", Unknown)], Sighting::Undecided),
             (&[("stale-reads", Valid), ("nodes", Valid)], Sighting::Missed),

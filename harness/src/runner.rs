@@ -83,6 +83,7 @@ impl Plan {
             expected: Some(terminal::word(scenario.expected).to_owned()),
             initial: scenario.initial(),
             total: scenario.total(),
+            failover_ms: scenario.failover.map(whole_milliseconds),
             minima: scenario.minima(self.time_limit),
             limits: scenario.limits(),
             run: self.circumstances.clone(),
@@ -189,6 +190,10 @@ async fn mind(journal: &Journal, plan: &Plan) -> anyhow::Error {
         }
         progress.update(start.elapsed(), &journal.live());
     }
+}
+
+fn whole_milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A cluster under test.

@@ -303,6 +303,15 @@ fn caveat(check: &str) -> &'static str {
         "exactly-once" => {
             "Sees a lost or doubled operation through what was read afterwards. What no read ever returned, it cannot judge."
         }
+        "totals" => {
+            "Asks reads of all registers of a key only, and only for their sum: what was moved to the wrong place is for the \
+             linearizability check."
+        }
+        "elements" => "Sees an element that was lost or late only if a read missed it.",
+        "failover" => {
+            "Counts from the moment of the kill to the answer of the first write that was begun afterwards, from whichever \
+             client. What the clients themselves waited before is not in it."
+        }
         "coverage" => {
             "Says that enough happened, not that the interesting things happened at the same time."
         }

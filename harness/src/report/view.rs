@@ -24,8 +24,16 @@ const VIOLATIONS_MAX: usize = 8;
 
 /// Checks in the order in which their violations explain most: what was lost or doubled, then what was stale, then
 /// what merely has no order.
-const MOST_TELLING: [&str; 6] =
-    ["exactly-once", "stale-reads", "linearizable", "logs", "nodes", "availability"];
+const MOST_TELLING: [&str; 8] = [
+    "totals",
+    "elements",
+    "exactly-once",
+    "stale-reads",
+    "linearizable",
+    "logs",
+    "nodes",
+    "availability",
+];
 
 /// The page.
 #[derive(Debug, Serialize)]

@@ -110,6 +110,12 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     }
 }
 
+pub(super) fn some_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
 pub(super) fn fault_kinds<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<fault::Kind>, D::Error> {

@@ -21,14 +21,14 @@ use toml::Spanned;
 use self::fields::{
     a_tenth_of_a_second, accounts, ascending, balance, between, decided, duration, eight_seconds,
     fault_kinds, file_name, half_a_minute, lease_drift_percent, model, number_of_keys, one_second,
-    snapshot_log_bytes, three, value_bytes,
+    snapshot_log_bytes, some_duration, three, value_bytes,
 };
 use crate::nemesis as fault;
 use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 23] = [
+const BUILT_IN: [(&str, &str); 30] = [
     ("register.toml", include_str!("../../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../../workloads/append.toml")),
@@ -39,6 +39,13 @@ const BUILT_IN: [(&str, &str); 23] = [
     ("mutex.toml", include_str!("../../../workloads/mutex.toml")),
     ("lock-fencing.toml", include_str!("../../../workloads/lock-fencing.toml")),
     ("queue.toml", include_str!("../../../workloads/queue.toml")),
+    ("leader-election.toml", include_str!("../../../workloads/leader-election.toml")),
+    ("failover.toml", include_str!("../../../workloads/failover.toml")),
+    ("idle.toml", include_str!("../../../workloads/idle.toml")),
+    ("even-size.toml", include_str!("../../../workloads/even-size.toml")),
+    ("many-clients.toml", include_str!("../../../workloads/many-clients.toml")),
+    ("many-keys.toml", include_str!("../../../workloads/many-keys.toml")),
+    ("large-values.toml", include_str!("../../../workloads/large-values.toml")),
     ("power-loss.toml", include_str!("../../../workloads/power-loss.toml")),
     ("corruption.toml", include_str!("../../../workloads/corruption.toml")),
     ("slow-disk.toml", include_str!("../../../workloads/slow-disk.toml")),
@@ -166,6 +173,9 @@ pub struct Scenario {
     /// was seen to be whole.
     #[serde(deserialize_with = "value_bytes", default)]
     pub value_bytes: Option<usize>,
+    /// How long after the death of a leader the first write may take, if the workload is about that.
+    #[serde(deserialize_with = "some_duration", default)]
+    pub failover: Option<Duration>,
     /// Whether the clients stop before the last fault is healed, so that the cluster has to find together by itself.
     #[serde(default)]
     pub idle: bool,

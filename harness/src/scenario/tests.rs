@@ -86,6 +86,18 @@ fn parse_of_bad_text_names_file_and_line() {
             "mine.toml:1: the first line must be",
         ),
         ("name = \"mine\"", "", "missing field `name`"),
+        (
+            "rate = 100",
+            "rate = 100\nlock = { lease = \"1s\", pause = \"1s\", pauses_percent = 1, fencing = true }",
+            "mine.toml:1: lock needs the model set",
+        ),
+        ("rate = 100", "rate = 100\nopening_balance = 5", "opening_balance needs the model multi"),
+        ("rate = 100", "rate = 100\nvalue_bytes = 63", "mine.toml:9: 63 is out of range: 64 to"),
+        (
+            "model = \"register\"",
+            "model = \"mutex\"\nreaders_percent = 50",
+            "the model mutex has no operation \"read\"",
+        ),
     ];
     for (good, bad, expected) in cases {
         assert!(GOOD.contains(good), "{good}");
@@ -146,4 +158,21 @@ fn named_knows_all_and_paths_and_says_what_there_is() {
     assert!(error.contains("register, cas-register, append"), "{error}");
     let error = named("./none.toml").unwrap_err().to_string();
     assert_eq!(error, "cannot read scenario ./none.toml");
+}
+
+#[test]
+fn bank_says_what_is_on_its_accounts_at_first() {
+    let bank = Scenario::built_in("bank").unwrap();
+    let accounts = serde_json::json!({"r0": 20, "r1": 20, "r2": 20, "r3": 20});
+    assert_eq!((bank.initial(), bank.total()), (Some(accounts), Some(80)));
+}
+
+#[test]
+fn readers_need_something_to_read_and_transfers_an_opening_balance() {
+    let of = |name: &str| BUILT_IN.iter().find(|(file, _)| *file == name).unwrap().1;
+    let readers =
+        format!("{}\n", of("mutex.toml")).replace("rate =", "readers_percent = 9\nrate =");
+    assert!(error(&readers).contains("readers_percent needs a model with reads"));
+    let poor: Vec<_> = of("bank.toml").lines().filter(|line| !line.starts_with("open")).collect();
+    assert!(error(&poor.join("\n")).contains("transfers need it"));
 }

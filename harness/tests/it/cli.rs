@@ -36,7 +36,7 @@ fn wrong_usage_exits_64_and_names_the_remedy() {
         (&["run"], "<WORKLOAD>"),
         (&["walk"], "unrecognized subcommand 'walk'"),
         (&["run", "register", "--colour"], "unexpected argument '--colour'"),
-        (&["run", "registre"], "there are register, cas-register, append, counter, power-loss"),
+        (&["run", "registre"], "there are register, cas-register, append, counter"),
         (&["run", scenario], "mine.toml:3: unknown field `nods`"),
         (&["run", "./none.toml"], "cannot read scenario ./none.toml"),
         (&["run", "register", "--nodes", "0"], "0 is not in 1..=9"),

@@ -206,8 +206,11 @@ async fn assert_told_apart(workload: &str, lies: &[Lie]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn set_that_forgets_is_found_out() {
+async fn set_that_forgets_or_repeats_is_found_out() {
     assert_told_apart("set", &[Lie::Forgets]).await;
+    let results = results("set", Lie::Repeats, 1500).await;
+    assert_eq!(verdict(&results, "elements"), Verdict::Invalid);
+    assert!(results.headline.contains("twice"), "{}", results.headline);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use super::text;
 use crate::formats::Format;
 use crate::history::History;
 use crate::model::Model;
-use crate::ops::{Action, KeyOps, NOTHING, Op, Seen};
+use crate::ops::{KeyOps, Op};
 use crate::results::{Check, Counts, Verdict};
 
 pub(super) fn check(history: &History, cluster: &Cluster, counts: &Counts) -> Check {
@@ -131,13 +131,7 @@ fn final_reads(keys: &[KeyOps], cluster: &Cluster) -> Option<String> {
     (!unread.is_empty()).then(|| format!("no final read of {}", text::list(&unread)))
 }
 
-/// Whether the operation changed nothing and shows what became of all others: a queue is known once it is empty.
+/// Whether the operation shows what became of all others: a queue is known once it is empty.
 fn tells_all(key: &KeyOps, op: &Op) -> bool {
-    op.is_ok()
-        && match op.action {
-            Action::Read => true,
-            Action::Dequeue => op.seen == Seen::Word(NOTHING),
-            Action::Txn(steps) => !key.micros(steps).any(|step| step.writes),
-            _ => false,
-        }
+    op.is_ok() && super::changes_nothing(key, op)
 }

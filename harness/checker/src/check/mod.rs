@@ -6,9 +6,11 @@ mod counts;
 mod coverage;
 pub mod decision;
 pub mod direct;
+mod elements;
 pub mod exact;
 mod exactly_once;
 pub mod explain;
+mod failover;
 pub(crate) mod linearizable;
 mod logs;
 mod nodes;
@@ -19,6 +21,8 @@ mod totals;
 use self::cluster::Cluster;
 use crate::formats::Format;
 use crate::history::History;
+use crate::model::Model;
+use crate::ops::{Action, KeyOps, NOTHING, Op, Seen};
 use crate::results::{Check, Counts, Results, Verdict};
 
 /// How far the checks may go before they give up and say so.
@@ -78,6 +82,13 @@ pub fn check(history: &History, options: &Options<'_>) -> Results {
         exactly_once::check(history, &found, &verified, &cluster, options),
         coverage::check(history, &cluster, &counts),
     ];
+    let has_sets = history.keys().iter().any(|key| key.model == Model::Set);
+    if has_sets && history.format() == Format::History {
+        checks.push(elements::check(history, &verified, options));
+    }
+    if let Some(most_ms) = history.header().failover_ms {
+        checks.push(failover::check(history, &cluster, most_ms));
+    }
     if let Some(total) = history.header().total {
         checks.push(totals::check(history, total, options));
     }
@@ -112,12 +123,14 @@ fn headline(verdict: Verdict, checks: &[Check], counts: &Counts, through: &str) 
             format!("Valid: {operations} on {keys} are linearizable{through}.")
         }
         Verdict::Unknown => {
-            format!("Unknown: {}", first(verdict, &["linearizable", "coverage", "nodes", "logs"]))
+            let order = ["linearizable", "coverage", "nodes", "logs", "failover", "totals"];
+            format!("Unknown: {}", first(verdict, &order))
         }
         // The most telling of what was found: stale reads are explained better than the lack of any order.
         Verdict::Invalid => {
             let order = [
                 "totals",
+                "elements",
                 "exactly-once",
                 "stale-reads",
                 "linearizable",
@@ -127,5 +140,15 @@ fn headline(verdict: Verdict, checks: &[Check], counts: &Counts, through: &str) 
             ];
             format!("Invalid: {}", first(verdict, &order))
         }
+    }
+}
+
+/// Whether the operation left everything as it was: a read, a transaction of reads, a dequeue that found nothing.
+fn changes_nothing(key: &KeyOps, op: &Op) -> bool {
+    match op.action {
+        Action::Read => true,
+        Action::Dequeue => op.seen == Seen::Word(NOTHING),
+        Action::Txn(steps) => !key.micros(steps).any(|step| step.writes),
+        _ => false,
     }
 }

@@ -19,6 +19,10 @@
 //! | `append` | string (a token) | the same |
 //! | `incr` | number | the counter's value afterwards |
 //! | `delete` | null | null |
+//! | `add` | string (an element) | the same; `read` returns a list |
+//! | `txn` | list of `["r", register, null]` and `["w", register, value]` | the same, with what was read |
+//! | `enqueue`, `dequeue` | string; null | the same; what was dequeued, null if there was nothing |
+//! | `acquire`, `release` | null | null |
 //!
 //! | other `process` | `f` | `value` |
 //! |---|---|---|
@@ -77,6 +81,9 @@ pub struct Header {
     /// Multi-register: what all registers of a key add up to at all times, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<i64>,
+    /// How long after the death of a leader the first write may take, milliseconds, if the run was to show that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover_ms: Option<u64>,
     /// Seed of the run.
     #[serde(default)]
     pub seed: u64,

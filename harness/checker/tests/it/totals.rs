@@ -112,6 +112,86 @@ fn queue_is_covered_once_it_was_found_empty() {
 }
 
 #[test]
+fn elements_are_lost_or_late_or_in_every_read() {
+    let add = |element: &str| ("add", json!(element), json!(element));
+    let read = |list: Value| ("read", Value::Null, list);
+    let all = [add("a"), read(json!(["a"])), add("b"), read(json!(["b", "a"]))];
+    let late = [add("a"), read(json!([])), add("b"), read(json!(["a", "b"]))];
+    let lost = [add("a"), read(json!(["a"])), add("b"), read(json!(["b"]))];
+    let cases = [
+        (&all, Verdict::Valid, 0, 0),
+        (&late, Verdict::Invalid, 0, 1),
+        (&lost, Verdict::Invalid, 1, 0),
+    ];
+    for (told, verdict, lost, stale) in cases {
+        let results = results("set", None, told);
+        let elements = part(&results, "elements");
+        assert_eq!(elements.verdict, verdict, "{elements:#?}");
+        assert_eq!(elements.details["acknowledged"], json!(2));
+        assert_eq!(
+            (&elements.details["lost"], &elements.details["stale"]),
+            (&json!(lost), &json!(stale))
+        );
+    }
+    let twice = results("set", None, &[add("a"), add("b"), read(json!(["a", "b", "a"]))]);
+    let elements = part(&twice, "elements");
+    assert_eq!(
+        (elements.verdict, &elements.violations[0].class[..]),
+        (Verdict::Invalid, "duplicate")
+    );
+    assert!(elements.summary.contains("found \"a\" twice"), "{}", elements.summary);
+    // Acknowledged at 1 ms, missed by a read that began at 2 ms.
+    let results = results("set", None, &late);
+    assert_eq!(part(&results, "elements").details["stale_ms"]["max"], json!(1.0));
+    assert!(results.headline.contains("was told at"), "{}", results.headline);
+}
+
+/// What `failover` says of a run in which node 1 led, was killed at 10 ms, and these writes were made, from when to when.
+fn failover(victim: u64, writes: &[(u64, u64)]) -> (Verdict, Value) {
+    let named = |time: u64, process: &str, f: &str, value: Value| {
+        let mut event = Event::new(0, Process::Named(process.to_owned()), Kind::Info, f);
+        (event.time, event.value) = (time, value);
+        event
+    };
+    let fault = |phase: &str| json!({"phase": phase, "fault": 1, "nodes": [victim], "outcome": "installed", "proof": 1});
+    let mut events = vec![
+        named(0, "node-1", "role", json!({"role": "leader", "term": 1})),
+        named(10, "nemesis", "kill", fault("start")),
+        named(12, "nemesis", "kill", fault("stop")),
+    ];
+    for (client, &(start, end)) in (0..).zip(writes) {
+        for (kind, time) in [(Kind::Invoke, start), (Kind::Ok, end)] {
+            let mut event = Event::new(0, Process::Client(client), kind, "write");
+            (event.time, event.value) = (time, json!(format!("v{client}")));
+            event.key = Some("k".to_owned());
+            events.push(event);
+        }
+    }
+    events.sort_by_key(|event| event.time);
+    for (index, event) in (0_u64..).zip(&mut events) {
+        (event.index, event.time) = (index, event.time * 1_000_000);
+    }
+    let header = Header {
+        history: 1,
+        model: "register".to_owned(),
+        failover_ms: Some(20),
+        ..Header::default()
+    };
+    let history = History::new(header, events).expect("a well-formed history");
+    let results = check(&history, &Options::default());
+    let failover = part(&results, "failover");
+    (failover.verdict, failover.details["ms"]["max"].clone())
+}
+
+#[test]
+fn failover_is_from_the_kill_to_the_first_write_begun_after_it() {
+    assert_eq!(failover(1, &[(9, 11), (13, 25), (14, 19)]), (Verdict::Valid, json!(9.0)));
+    assert_eq!(failover(1, &[(1, 2), (13, 31)]), (Verdict::Unknown, json!(21.0)));
+    assert_eq!(failover(1, &[(9, 11)]), (Verdict::Unknown, Value::Null));
+    assert_eq!(failover(2, &[(13, 14)]), (Verdict::Unknown, Value::Null), "no leader was killed");
+}
+
+#[test]
 fn lock_needs_no_last_look() {
     let lock = ["acquire", "release"].map(|f| (f, Value::Null, Value::Null));
     assert_eq!(covered("mutex", &lock, &[]), Verdict::Valid);
