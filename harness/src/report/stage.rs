@@ -101,8 +101,14 @@ struct Data {
     faults: Vec<(f64, f64, String)>,
 }
 
-/// The number of a fault kind's colour.
+/// The number of a fault kind's colour: its own, or that of its family.
 pub(super) fn kind_number(kind: &str) -> usize {
+    let kind = match kind {
+        "terminate" | "kill-all" | "kill-new-leader" | "kill-at-moment" | "restart-storm"
+        | "rolling-restart" => "kill",
+        "starve" => "pause",
+        _ => kind,
+    };
     KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len())
 }
 
