@@ -218,7 +218,10 @@ impl Bench<'_> {
         let is_decided = tokio::select! {
             biased;
             () = self.anomaly() => true,
-            () = self.break_things() => false,
+            quiet = async { tokio::join!(self.break_things(), self.quiet(&mut traffic)).1 } => {
+                quiet?;
+                false
+            }
         };
         self.journal.phase(Phase::Heal);
         if is_decided {
@@ -230,9 +233,6 @@ impl Bench<'_> {
             return Ok(None);
         }
         // That a node does not come up again is the cluster's failure, not the harness's.
-        if scenario.idle {
-            traffic.stop().await?;
-        }
         let recovered = match self.nemesis.heal_all().await {
             Ok(()) => self.recovered(&access).await?.map_err(|timed_out| timed_out.to_string()),
             Err(error) => Err(error.to_string()),
@@ -281,6 +281,15 @@ impl Bench<'_> {
                 ROUND_MORE + ROUND_MORE_PER_KIND * u32::try_from(missing.len()).unwrap_or(1);
             self.inflict(&self.schedule(missing, round, limit)).await;
         }
+    }
+
+    /// Lets the clients stop while there are still faults to come, if that is what the workload is about.
+    async fn quiet(&self, traffic: &mut Traffic) -> anyhow::Result<()> {
+        if self.plan.scenario.idle {
+            sleep(self.plan.time_limit * 3 / 4).await;
+            traffic.stop().await?;
+        }
+        Ok(())
     }
 
     /// The kinds of fault that have not bitten as often as they are to.

@@ -176,7 +176,8 @@ pub struct Scenario {
     /// How long after the death of a leader the first write may take, if the workload is about that.
     #[serde(deserialize_with = "some_duration", default)]
     pub failover: Option<Duration>,
-    /// Whether the clients stop before the last fault is healed, so that the cluster has to find together by itself.
+    /// Whether the clients stop when three quarters of the time are over, while the faults go on, so that the cluster has to
+    /// find together by itself.
     #[serde(default)]
     pub idle: bool,
     /// Kinds of fault; empty: none.

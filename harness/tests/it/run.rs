@@ -84,6 +84,27 @@ fn register_run_is_valid_and_its_directory_tells_all() {
 }
 
 #[test]
+fn idle_cluster_recovers_without_a_word_from_clients() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let mut run = harness();
+    run.args(["run", "idle", "--seed", "7", "--results"]).arg(results.path()).args(CALM);
+    run.arg("--raftd").arg(raftd()).assert().code(0);
+    let directory = run_directory(results.path(), "idle");
+    let history = fs::read_to_string(directory.join("history.jsonl")).unwrap();
+    let lines: Vec<Value> =
+        history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |phase: &str| {
+        let begins = |line: &Value| line["f"] == "phase" && line["value"] == phase;
+        lines.iter().position(begins).expect("the run came to its end")
+    };
+    let says = |line: &&Value| line["process"].is_u64() && line["type"] == "invoke";
+    let last = lines[..of("recovered")].iter().rfind(says).expect("there were clients");
+    let quiet = lines[of("heal")]["time"].as_u64().unwrap() - last["time"].as_u64().unwrap();
+    assert!(quiet > 500_000_000, "clients were quiet for {quiet} ns only");
+}
+
+#[test]
 fn canary_is_rejected_which_passes_in_a_series_only() {
     let _alone = one_cluster_at_a_time();
     let results = tempfile::tempdir().unwrap();
