@@ -165,6 +165,15 @@ impl KeyOps {
             .map(|items| Micro::from_items([items[0], items[1], items[2]]))
     }
 
+    /// Whether it leaves everything as it is, whatever comes of it.
+    pub fn only_reads(&self, action: &Action) -> bool {
+        match *action {
+            Action::Read => true,
+            Action::Txn(steps) => !self.micros(steps).any(|step| step.writes),
+            _ => false,
+        }
+    }
+
     /// Makes the reads of a transaction that found nothing say nothing.
     pub(crate) fn forget_nil_reads(&mut self, list: List) {
         let start = index(list.start);

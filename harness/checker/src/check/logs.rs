@@ -17,7 +17,7 @@ use super::Options;
 use super::cluster::node_of;
 use super::text::{self, Words};
 use crate::history::{Committed, Difference, Event, History, NodeLog, NodeState, Outcome, Process};
-use crate::ops::{Action, Op};
+use crate::ops::Op;
 use crate::results::{Check, Verdict, Violation};
 
 /// Longest piece of an entry that is quoted, characters.
@@ -227,7 +227,8 @@ fn clients(history: &History, logs: &Logs<'_>, violations: &mut Vec<Violation>) 
     let mut clients = Clients::default();
     for key in history.keys() {
         let words = Words { history, key };
-        for op in key.ops.iter().filter(|op| op.action != Action::Read) {
+        // What reads only may be in the log, and may fail: nobody can tell the difference.
+        for op in key.ops.iter().filter(|op| !key.only_reads(&op.action)) {
             let Some(request) = history.request(op) else { continue };
             let there = logs.requests.get(request).copied();
             let wrong = match op.outcome {
@@ -447,6 +448,22 @@ mod tests {
         let [violation] = &check.violations[..] else { panic!("{:?}", check.violations) };
         assert_eq!(violation.class, "failed write in the log");
         assert!(check.summary.contains("what clients were told (1 time)"), "{}", check.summary);
+    }
+
+    #[test]
+    fn transaction_that_only_reads_may_fail_and_be_in_the_log() {
+        let text = r#"{"history":1,"workload":"w","model":"multi-register","nodes":1}
+{"index":0,"time":1,"process":1,"type":"invoke","f":"txn","key":"x","value":[["r","a",null]],"request":"p1@0:1"}
+{"index":1,"time":2,"process":1,"type":"fail","f":"txn","key":"x","value":[["r","a",null]],"error":"timeout","request":"p1@0:1"}
+{"index":2,"time":3,"process":2,"type":"invoke","f":"txn","key":"x","value":[["w","a",1]],"request":"p2@0:1"}
+{"index":3,"time":4,"process":2,"type":"fail","f":"txn","key":"x","value":[["w","a",1]],"error":"overloaded","request":"p2@0:1"}
+{"index":4,"time":5,"process":"runner","type":"info","f":"committed","value":{"node":1,"first":1,"term":1,"requests":["p1@0:1","p2@0:1"]}}
+{"index":5,"time":6,"process":"node-1","type":"info","f":"log","value":{"first":1,"last":2,"end":2}}
+"#;
+        let history = History::parse(text.as_bytes(), "test").unwrap();
+        let check = check(&history, &Options::default()).expect("somebody looked");
+        assert_eq!(check.violations.len(), 1, "{:?}", check.violations);
+        assert!(check.violations[0].explanation.contains("client 2"), "{:?}", check.violations);
     }
 
     #[test]
