@@ -86,6 +86,10 @@ struct Args {
     #[arg(long, value_name = "PORT=IP:PORT")]
     listen: Vec<Listen>,
 
+    /// Let the node's time pass at so many percent of the machine's clock: for tests of what rests on clocks
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(10..=1000))]
+    clock_percent: u32,
+
     /// How to log
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -174,7 +178,8 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
              127.0.0.1, and put a tunnel with authentication in front of it if others must get here"
         );
     }
-    Ok(Setup { id: args.id, data: args.data.clone(), peer, client, cluster })
+    let clock_percent = args.clock_percent;
+    Ok(Setup { id: args.id, data: args.data.clone(), peer, client, cluster, clock_percent })
 }
 
 fn start_logging(format: LogFormat) -> anyhow::Result<()> {

@@ -24,6 +24,7 @@
 
 mod answer;
 mod clients;
+mod clock;
 mod handover;
 mod inbox;
 mod links;
@@ -53,6 +54,7 @@ use crate::net::{self, ConnectionId, Context, Port, Task};
 use crate::storage::{self, Founding, Identity, Opened, PapersStanding, Writer, WriterEvent};
 use answer::Standpoint;
 use clients::Clients;
+use clock::Clock;
 use handover::Leaving;
 use inbox::Inbox;
 use links::Links;
@@ -90,6 +92,8 @@ pub struct Setup {
     pub peer: SocketAddr,
     /// Where to listen for clients. Port 0: any.
     pub client: SocketAddr,
+    /// So much time passes for the node while 100 pass for the machine.
+    pub clock_percent: u32,
 }
 
 /// Why a node cannot start or go on.
@@ -148,7 +152,7 @@ enum Event {
 
 /// Runs a node until a signal stops it. On an error nothing more leaves it: the caller must end the process.
 pub fn run(setup: Setup) -> Result<(), Error> {
-    let origin = Instant::now();
+    let clock = Clock::start(setup.clock_percent);
     start::allow_open_files();
     let identity = Identity { cluster: setup.cluster.id.clone(), node: setup.id };
     let has_peers = setup.cluster.nodes.iter().any(|member| member.id != setup.id);
@@ -159,16 +163,16 @@ pub fn run(setup: Setup) -> Result<(), Error> {
         .build()
         .map_err(|source| Error::System { operation: "start the runtime", source })?;
     // In a task of its own: the runtime's main future would be woken through a system call.
-    let outcome = runtime.block_on(async { tokio::spawn(serve(setup, opened, origin)).await });
+    let outcome = runtime.block_on(async { tokio::spawn(serve(setup, opened, clock)).await });
     outcome.expect("a panic aborts the process, and nobody cancels this task")
 }
 
-async fn serve(setup: Setup, opened: Opened, origin: Instant) -> Result<(), Error> {
+async fn serve(setup: Setup, opened: Opened, clock: Clock) -> Result<(), Error> {
     let me = setup.id;
     report(me, &opened);
     let Opened { recovered, log, papers, saver, transfers, .. } = opened;
     let options = start::options(&setup, &papers)?;
-    let node = Node::new(origin.elapsed(), options.clone(), recovered);
+    let node = Node::new(clock.elapsed(), options.clone(), recovered);
     let own_address =
         setup.cluster.member(me).expect("checked with the arguments: the file names this node");
 
@@ -203,12 +207,12 @@ async fn serve(setup: Setup, opened: Opened, origin: Instant) -> Result<(), Erro
         Task::spawn_endless(net::accept_clients(clients.0, context.clone())),
     ];
 
-    let inbox = Inbox::new(urgent, net, origin.into());
+    let inbox = Inbox::new(urgent, net, clock.origin().into());
     let links = Links::new(context, setup.cluster.election_timeout.1 * FAREWELL_TIMEOUTS);
     let standing = OwnStanding::new(me, papers);
     let disk = (writer, snapshots);
     let mut server =
-        Server::new(setup.cluster, origin, (node, options), standing, disk, links, events);
+        Server::new(setup.cluster, clock, (node, options), standing, disk, links, events);
     let signal = server.run(inbox, acceptors).await?;
     tracing::info!(event = "stopping", node = me, signal);
     server.writer.close();
@@ -244,7 +248,7 @@ fn report(node: NodeId, opened: &Opened) {
 struct Server {
     cluster: Cluster,
     /// When the process started; the core's time counts from here.
-    origin: Instant,
+    clock: Clock,
     node: Node,
     /// What the node was made with.
     options: Options,
@@ -285,7 +289,7 @@ struct Server {
 impl Server {
     fn new(
         cluster: Cluster,
-        origin: Instant,
+        clock: Clock,
         (node, options): (Node, Options),
         standing: OwnStanding,
         (writer, snapshots): (Writer, Snapshots),
@@ -295,12 +299,12 @@ impl Server {
         let view = node.view();
         Server {
             cluster,
-            origin,
+            clock,
             node,
             options,
             config: view.config,
             standing,
-            now: origin,
+            now: clock.origin(),
             standpoint: Standpoint { node: view.id, role: view.role, term: view.term },
             writer,
             snapshots,
@@ -311,10 +315,10 @@ impl Server {
             gated_dropped: 0,
             durable: 0,
             disk_full: false,
-            relief_due: origin,
+            relief_due: clock.origin(),
             leaving: None,
             refused: 0,
-            refused_logged: (origin, 0),
+            refused_logged: (clock.origin(), 0),
             last_connection: 0,
             events,
             inputs: Vec::new(),
@@ -355,7 +359,7 @@ impl Server {
 
     /// Tells the core all that has happened, and does what it asks for.
     fn step(&mut self, effects: &mut Effects) -> Result<(), Error> {
-        let now = self.now - self.origin;
+        let now = self.clock.at(self.now);
         // A new node takes no part: it would campaign.
         if now >= self.node.deadline() && !self.standing.is_new() {
             self.inputs.push(Input::Tick);
@@ -391,7 +395,7 @@ impl Server {
     /// When something is due that nobody else will wake us for.
     fn deadline(&self) -> Instant {
         const FAR: Duration = Duration::from_hours(1);
-        let core = self.origin.checked_add(self.node.deadline());
+        let core = self.clock.moment(self.node.deadline());
         let core = core.filter(|_| !self.standing.is_new());
         let others = self.handover_deadline().into_iter().chain(self.links.deadline());
         core.into_iter().chain(others).fold(self.now + FAR, Instant::min)

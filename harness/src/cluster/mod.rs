@@ -121,6 +121,7 @@ pub struct Cluster {
     mesh: Arc<Mesh>,
     net: Option<Net>,
     dir: PathBuf,
+    lease_drift_percent: Option<u64>,
 }
 
 impl Cluster {
@@ -152,7 +153,8 @@ impl Cluster {
             }
             keepers.insert(node, Keeper::spawn(node, launch, Arc::clone(&board))?);
         }
-        let cluster = Cluster { keepers, disks, board, mesh, net, dir };
+        let lease_drift_percent = options.lease_drift_percent;
+        let cluster = Cluster { keepers, disks, board, mesh, net, dir, lease_drift_percent };
         for node in cluster.nodes() {
             cluster.ask(node, Command::Start).await?;
         }
@@ -265,6 +267,16 @@ impl Cluster {
     pub async fn terminate(&self, node: NodeId) -> Result<Option<Exit>, Error> {
         let grace = TERMINATE_GRACE;
         self.ask(node, |reply| Command::Terminate { grace, reply }).await
+    }
+
+    /// From its next start on a node's time passes at so many percent of the machine's; none: as usual.
+    pub async fn set_clock(&self, node: NodeId, percent: Option<u64>) -> Result<(), Error> {
+        self.ask(node, |reply| Command::Clock(percent, reply)).await
+    }
+
+    /// By how much one node's clock may outrun another's, percent, if leaders rely on theirs.
+    pub fn lease_drift_percent(&self) -> Option<u64> {
+        self.lease_drift_percent
     }
 
     /// A node's disk, if it is one that can fail.
@@ -398,5 +410,5 @@ fn launch(
     let program = absolute(&options.raftd)?;
     let supervisor = options.supervisor.as_deref().map(absolute).transpose()?;
     let network_of = net.and_then(|net| net.holder(node));
-    Ok(Launch { program, args, supervisor, network_of, dir, disk: None })
+    Ok(Launch { program, args, supervisor, network_of, dir, disk: None, clock_percent: None })
 }

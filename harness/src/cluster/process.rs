@@ -87,6 +87,8 @@ pub(super) struct Launch {
     pub(super) dir: PathBuf,
     /// A disk that can fail, and where it is mounted; needs a supervisor.
     pub(super) disk: Option<(Arc<Disk>, PathBuf)>,
+    /// At which rate the node's time passes from its next start on, if not as everybody's.
+    pub(super) clock_percent: Option<u64>,
 }
 
 impl Launch {
@@ -102,6 +104,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(super) enum Command {
     Start(Reply<()>),
     Kill(Reply<bool>),
+    /// From the next start on the node's time passes at this rate.
+    Clock(Option<u64>, Reply<()>),
     /// Kills the process, if there is one, and then does something to its disk.
     Strike {
         blow: Blow,
@@ -206,6 +210,10 @@ impl Keeping {
         match command {
             Command::Start(reply) => drop(reply.send(self.start())),
             Command::Kill(reply) => drop(reply.send(self.kill())),
+            Command::Clock(percent, reply) => {
+                self.launch.clock_percent = percent;
+                drop(reply.send(Ok(())));
+            }
             Command::Strike { blow, seed, reply } => drop(reply.send(self.strike(blow, seed))),
             Command::Pause(reply) => drop(reply.send(self.pause())),
             Command::Resume(reply) => drop(reply.send(self.resume())),
@@ -269,6 +277,9 @@ impl Keeping {
             command = std::process::Command::new(program);
         }
         command.args(args);
+        if let Some(percent) = self.launch.clock_percent {
+            command.args(["--clock-percent", &percent.to_string()]);
+        }
         command
     }
 

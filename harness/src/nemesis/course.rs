@@ -16,7 +16,7 @@ use super::partition::front;
 use super::quorum::Burden;
 use super::schedule::{Aim, Planned};
 use super::wires::{Blocked, Wire};
-use super::{members, moment, words};
+use super::{clock, members, moment, words};
 use crate::cluster::proxy::Mode;
 use crate::cluster::{Cluster, Error, NodeId};
 
@@ -37,6 +37,8 @@ pub enum Course {
     KillNewLeader,
     /// A node is killed when it has just begun or said something.
     KillAtMoment,
+    /// A node's time passes faster or slower than the others'.
+    ClockRate,
     /// Leaders hand over.
     Transfer,
     /// Nodes write snapshots.
@@ -56,6 +58,7 @@ impl Course {
             Course::Starve => "starve",
             Course::KillNewLeader => "kill-new-leader",
             Course::KillAtMoment => "kill-at-moment",
+            Course::ClockRate => "clock-rate",
             Course::Transfer => "transfer",
             Course::Snapshot => "snapshot",
             Course::SwapMember => "swap-member",
@@ -74,6 +77,9 @@ impl Course {
             Course::KillAtMoment => {
                 "kills amid a snapshot or a change of members, at a leader's first ack, at the nth message"
             }
+            Course::ClockRate => {
+                "a node's clock runs fast or slow; with leases, within what they allow for"
+            }
             Course::Transfer => "leadership is handed over again and again",
             Course::Snapshot => "all nodes are told to write snapshots again and again",
             Course::SwapMember => "members leave, come back as learners, and get their votes back",
@@ -89,7 +95,8 @@ impl Course {
             | Course::RestartStorm
             | Course::Starve
             | Course::KillNewLeader
-            | Course::KillAtMoment => Lane::Process,
+            | Course::KillAtMoment
+            | Course::ClockRate => Lane::Process,
             Course::Transfer | Course::Snapshot | Course::SwapMember | Course::CutUntilSnapshot => {
                 Lane::Cluster
             }
@@ -98,7 +105,11 @@ impl Course {
 
     pub(super) fn nodes_min(self) -> u64 {
         match self {
-            Course::RollingRestart | Course::RestartStorm | Course::Starve | Course::Snapshot => 1,
+            Course::RollingRestart
+            | Course::RestartStorm
+            | Course::Starve
+            | Course::ClockRate
+            | Course::Snapshot => 1,
             Course::Transfer => 2,
             Course::KillNewLeader
             | Course::KillAtMoment
@@ -114,6 +125,7 @@ impl Course {
             Course::Starve => "ms stopped",
             Course::KillNewLeader => "new leaders killed",
             Course::KillAtMoment => "processes killed at a moment",
+            Course::ClockRate => "ms ahead or behind",
             Course::Transfer => "transfers",
             Course::Snapshot => "snapshots written",
             Course::SwapMember => "changes of members",
@@ -147,7 +159,9 @@ impl Running {
     ) -> Result<(Running, String), String> {
         let one = Planned { count: 1, ..planned.clone() };
         let mut nodes = match course {
-            Course::RestartStorm | Course::Starve => victims(&one, scope, up, rng)?,
+            Course::RestartStorm | Course::Starve | Course::ClockRate => {
+                victims(&one, scope, up, rng)?
+            }
             Course::SwapMember => {
                 let first = scope.leader.filter(|_| planned.aim == Aim::Leader);
                 front(up, first, usize::try_from(planned.count).unwrap_or(1), rng)
@@ -175,6 +189,7 @@ impl Running {
             Course::Starve => format!("little CPU time for {named}"),
             Course::KillNewLeader => format!("kill {named} and whoever leads next"),
             Course::KillAtMoment => "kill at the moment".to_owned(),
+            Course::ClockRate => format!("another clock rate for {named}"),
             Course::Transfer => "hand leadership over".to_owned(),
             Course::Snapshot => "have all nodes write snapshots".to_owned(),
             Course::SwapMember if nodes.len() > 1 => format!("{named} leave and come back"),
@@ -209,6 +224,7 @@ impl Running {
         match self.course {
             Course::RestartStorm
             | Course::Starve
+            | Course::ClockRate
             | Course::CutUntilSnapshot
             | Course::SwapMember => Burden { out: out(), ..Burden::default() },
             // One at a time, and it is not known which.
@@ -242,6 +258,7 @@ impl Running {
             Course::Starve => self.starve(cluster).await,
             Course::KillNewLeader => self.kill_new_leaders(cluster).await,
             Course::KillAtMoment => moment::kill_at_moments(self, cluster, self.seed).await,
+            Course::ClockRate => clock::run_apart(self, cluster, self.nodes[0], self.seed).await,
             Course::Transfer => members::transfer(cluster, &self.done).await,
             Course::Snapshot => members::snapshot(cluster, &self.done).await,
             Course::SwapMember => members::swap(cluster, &self.nodes, &self.done).await,
@@ -264,10 +281,16 @@ impl Running {
                 cluster.start_nodes(mine).await
             }
             Course::Starve => self.feed(cluster).await,
+            Course::ClockRate => clock::set_right(cluster, self.nodes[0]).await,
             Course::CutUntilSnapshot => return self.let_back(cluster).await,
             Course::Transfer | Course::Snapshot | Course::SwapMember => Ok(()),
         };
         (self.done(), outcome)
+    }
+
+    /// So much is proven by now, and it counts only once.
+    pub(super) fn proves(&self, much: u64) {
+        self.done.store(much, Ordering::Relaxed);
     }
 
     pub(super) fn did(&self, many: u64) {

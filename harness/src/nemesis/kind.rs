@@ -71,7 +71,7 @@ pub enum Lane {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 47] = [
+    pub const ALL: [Kind; 48] = [
         Kind::Kill,
         Kind::Pause,
         Kind::Terminate,
@@ -81,6 +81,7 @@ impl Kind {
         Kind::Course(Course::Starve),
         Kind::Course(Course::KillNewLeader),
         Kind::Course(Course::KillAtMoment),
+        Kind::Course(Course::ClockRate),
         Kind::Course(Course::Transfer),
         Kind::Course(Course::Snapshot),
         Kind::Course(Course::SwapMember),
@@ -294,7 +295,7 @@ mod tests {
         let disk = Kind::select("disk").unwrap();
         assert_eq!(disk.len(), 11);
         assert!(disk.iter().all(|kind| kind.lane() == Lane::Disk));
-        assert_eq!(Kind::select("process").unwrap().len(), 9);
+        assert_eq!(Kind::select("process").unwrap().len(), 10);
         assert_eq!(Kind::select("cluster").unwrap().len(), 4);
         let partitions = Kind::select("partition").unwrap();
         assert_eq!(partitions.len(), 13);

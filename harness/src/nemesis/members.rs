@@ -40,7 +40,7 @@ pub(super) fn operator(cluster: &Cluster) -> Result<Client, String> {
 }
 
 /// One that only looks.
-fn onlooker(cluster: &Cluster) -> Result<Client, String> {
+pub(super) fn onlooker(cluster: &Cluster) -> Result<Client, String> {
     client(cluster, LOOK_TIMEOUT, false)
 }
 
@@ -134,7 +134,7 @@ async fn introduce(
     Ok(MemberChange::Add { id: node, peer, client, incarnation: own.incarnation })
 }
 
-async fn status(client: &Client, node: NodeId) -> Result<Box<Status>, String> {
+pub(super) async fn status(client: &Client, node: NodeId) -> Result<Box<Status>, String> {
     let all = client.status_of_all().await;
     let own = all.into_iter().find(|other| other.endpoint.node == Some(node));
     own.ok_or_else(|| format!("n{node} is not known"))?.status.map_err(text)

@@ -25,6 +25,7 @@ use crate::cluster::{Cluster, Error, Event, NodeId, Recorder, Status, View};
 
 mod attack;
 mod client_block;
+mod clock;
 mod course;
 mod disk;
 mod disk_kind;

@@ -306,19 +306,19 @@ mod tests {
     #[test]
     fn half_a_minute_has_each_kind_three_times_of_all_nearly_twice() {
         check_coverage(&usual(), 30, 3);
-        check_coverage(&Kind::ALL, 36, 2);
+        check_coverage(&Kind::ALL, 44, 2);
     }
 
     #[test]
     fn twenty_seconds_have_each_kind_twice_of_all_once() {
         check_coverage(&usual(), 20, 2);
-        check_coverage(&Kind::ALL, 20, 1);
+        check_coverage(&Kind::ALL, 22, 1);
     }
 
     #[test]
-    fn six_seconds_have_each_kind_once_of_all_eighteen() {
+    fn six_seconds_have_each_kind_once_of_all_twenty_two() {
         check_coverage(&usual(), 6, 1);
-        check_coverage(&Kind::ALL, 18, 1);
+        check_coverage(&Kind::ALL, 22, 1);
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Server {
     /// The core is made anew, now that it is known whether it may vote. It has done nothing so far.
     fn begin(&mut self, standing: Standing) {
         let recovered = Recovered { standing, ..Recovered::default() };
-        self.node = Node::new(self.origin.elapsed(), self.options.clone(), recovered);
+        self.node = Node::new(self.clock.elapsed(), self.options.clone(), recovered);
     }
 
     /// Dials the members, and whoever has dialled us: what it asks is answered on a connection of our own.

@@ -1,5 +1,7 @@
 //! What clients and operators ask for, on its way to the core and back.
 
+use std::time::Instant;
+
 use raft_core::effects::{Outcome, Role, Token};
 use raft_core::kv::Command;
 use raft_core::node::Input;
@@ -124,7 +126,7 @@ impl Server {
             messages_dropped: self.links.dropped() + self.gated_dropped,
             connections_refused: self.refused,
             disk_full: self.disk_full,
-            uptime: self.origin.elapsed(),
+            uptime: self.clock.elapsed(),
         };
         let identity = status::Identity {
             standing: self.standing.now(),
@@ -145,7 +147,7 @@ impl Server {
         self.clients.flush();
         let deadline = self.now + FAREWELL_PATIENCE;
         let mut events = Vec::new();
-        while !self.clients.is_flushed() && self.origin.elapsed() < deadline - self.origin {
+        while !self.clients.is_flushed() && Instant::now() < deadline {
             inbox.wait(deadline.into(), &mut events).await;
             for event in events.drain(..) {
                 if let Event::Net(net::Event::Flushed { id, result }) = event {
