@@ -389,8 +389,13 @@ mod tests {
         let link = [LinkFault::Delay, LinkFault::Rate, LinkFault::HalfOpen, LinkFault::Reset];
         let mut possible =
             vec![Kind::Kill, Kind::Pause, Kind::Terminate, Kind::KillAll, Kind::BlockClient];
-        let alone =
-            [Course::RollingRestart, Course::RestartStorm, Course::Starve, Course::Snapshot];
+        let alone = [
+            Course::RollingRestart,
+            Course::RestartStorm,
+            Course::Starve,
+            Course::ClockRate,
+            Course::Snapshot,
+        ];
         possible.extend(alone.map(Kind::Course));
         possible.extend(link.map(Kind::Link));
         let is_lost = |kind: &Kind| kind.lane() == Lane::Disk && !kind.is_damage();
