@@ -28,7 +28,7 @@ use crate::support::{one_cluster_at_a_time, processes_about, raftd};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Room for one round of all kinds, and to try again what did not bite at once.
-const TIME_LIMIT: Duration = Duration::from_secs(24);
+const TIME_LIMIT: Duration = Duration::from_secs(40);
 
 /// There are more kinds of disk fault, and damage is made up for before the next.
 const DISK_TIME_LIMIT: Duration = Duration::from_secs(40);

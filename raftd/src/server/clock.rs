@@ -29,6 +29,11 @@ impl Clock {
         self.at(Instant::now())
     }
 
+    /// The machine's own, for what is nobody's promise.
+    pub(super) fn now() -> Instant {
+        Instant::now()
+    }
+
     /// When it will be that late, rounded up; none: never.
     pub(super) fn moment(&self, time: Duration) -> Option<Instant> {
         let passed = scaled(time, 100, self.percent);

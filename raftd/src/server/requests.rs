@@ -1,12 +1,11 @@
 //! What clients and operators ask for, on its way to the core and back.
 
-use std::time::Instant;
-
 use raft_core::effects::{Outcome, Role, Token};
 use raft_core::kv::Command;
 use raft_core::node::Input;
 
 use super::clients::Waiting;
+use super::clock::Clock;
 use super::handover::OWN_TOKEN;
 use super::inbox::Inbox;
 use super::standing::list;
@@ -147,7 +146,7 @@ impl Server {
         self.clients.flush();
         let deadline = self.now + FAREWELL_PATIENCE;
         let mut events = Vec::new();
-        while !self.clients.is_flushed() && Instant::now() < deadline {
+        while !self.clients.is_flushed() && Clock::now() < deadline {
             inbox.wait(deadline.into(), &mut events).await;
             for event in events.drain(..) {
                 if let Event::Net(net::Event::Flushed { id, result }) = event {
