@@ -196,3 +196,35 @@ fn lock_needs_no_last_look() {
     let lock = ["acquire", "release"].map(|f| (f, Value::Null, Value::Null));
     assert_eq!(covered("mutex", &lock, &[]), Verdict::Valid);
 }
+
+/// What a transaction of unknown outcome read is not known, and what it wrote may be seen.
+#[test]
+fn open_transaction_wrote_what_it_asked_for_and_read_anything() {
+    let verdict = |seen: i64| {
+        let lines = [
+            json!({"history": 1, "workload": "w", "model": "multi-register"}),
+            json!({"process": 1, "type": "invoke", "value": [["w", "a", 5]]}),
+            json!({"process": 1, "type": "ok", "value": [["w", "a", 5]]}),
+            json!({"process": 2, "type": "invoke", "value": [["r", "a", null], ["w", "b", 7]]}),
+            json!({"process": 2, "type": "info", "value": [["r", "a", null], ["w", "b", 7]]}),
+            json!({"process": 1, "type": "invoke", "value": [["r", "b", null]]}),
+            json!({"process": 1, "type": "ok", "value": [["r", "b", seen]]}),
+        ];
+        let mut text = String::new();
+        for (number, mut line) in (-1_i64..).zip(lines) {
+            if number >= 0 {
+                line["index"] = json!(number);
+                line["time"] = json!(number);
+                line["f"] = json!("txn");
+                line["key"] = json!("k");
+            }
+            text.push_str(&line.to_string());
+            text.push('\n');
+        }
+        let history = History::parse(text.as_bytes(), "test").expect("a well-formed history");
+        let results = check(&history, &Options::default());
+        part(&results, "linearizable").verdict
+    };
+    assert_eq!(verdict(7), Verdict::Valid);
+    assert_eq!(verdict(8), Verdict::Invalid);
+}
