@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::cluster::Network;
 use crate::cluster::netns::{HOLD_NETWORK, PROBE_NETWORK};
 use crate::cluster::process::SUPERVISE_NODE;
+use crate::daemon::Daemon;
 use crate::disk::HOLD_MOUNT;
 use crate::elections::args::{self as elections, BenchElections};
 use crate::merge::{self, Merge};
@@ -42,7 +43,9 @@ Examples:
   harness run all --time-limit 20s --junit target/junit.xml
   harness run append --faults kill,pause --nodes 3
   harness run all --seeds 0..10 --shard 2/4
-  harness run ./mine.toml --raftd ../other/target/release/raftd";
+  harness run ./mine.toml --raftd ../other/target/release/raftd
+  harness run upgrade --upgrade-to ../next/target/release/raftd
+  harness run register --raftd 2=../next/target/release/raftd   a cluster of two builds";
 
 const SIM_EXAMPLES: &str = "\
 Examples:
@@ -139,9 +142,13 @@ pub struct Run {
     /// How network faults are made
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
     pub backend: Backend,
-    /// The raftd to test [default: beside this executable]
+    /// The raftd to test, and with ID=PATH (given several times, too) what a node runs instead [default: beside this
+    /// executable]
+    #[arg(long, value_name = "[ID=]PATH")]
+    pub raftd: Vec<Daemon>,
+    /// The build that nodes go over to by the fault `upgrade` [default: that of --raftd]
     #[arg(long, value_name = "PATH")]
-    pub raftd: Option<PathBuf>,
+    pub upgrade_to: Option<PathBuf>,
     /// Where runs are kept
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,

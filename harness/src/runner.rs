@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::env;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ use tokio::time::{interval, sleep};
 
 use crate::client::{Access, Values};
 use crate::cluster::wait::{TimedOut, wait_for};
-use crate::cluster::{self, Cluster, Network};
+use crate::cluster::{self, Builds, Cluster, Network};
 use crate::daemon;
 use crate::journal::{FLUSH_EVERY, Journal, Phase};
 use crate::nemesis::schedule::{self, Schedule};
@@ -59,8 +58,8 @@ pub struct Plan {
     pub seed: u64,
     /// From the first operation to the end of the last fault, unless some have to be made up for.
     pub time_limit: Duration,
-    /// The daemon.
-    pub raftd: PathBuf,
+    /// The daemon, of one build or several.
+    pub builds: Builds,
     /// What carries what the nodes say.
     pub network: Network,
     /// Whether to end at the first certain anomaly.
@@ -120,7 +119,8 @@ async fn run_cluster(
         lease_drift_percent: plan.scenario.lease_drift_percent,
         disks: plan.scenario.needs_disks(),
         network: plan.network,
-        ..cluster::Options::new(&plan.raftd, plan.scenario.nodes, &directory.path)
+        builds: plan.builds.clone(),
+        ..cluster::Options::new(&plan.builds.all, plan.scenario.nodes, &directory.path)
     };
     let recorder: Arc<dyn cluster::Recorder> = Arc::<Journal>::clone(journal);
     let cluster = tokio::select! {

@@ -8,16 +8,18 @@
 //! Nothing outlives the harness. [`Cluster::shutdown`] ends the nodes properly, dropping the [`Cluster`] kills them, and
 //! if the harness itself is killed, the kernel does (see [`process`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use history_checker::history::Exit;
 use tokio::sync::watch;
 
+pub use self::builds::Builds;
 pub use self::error::Error;
 pub use self::event::{Event, Recorder};
 pub use self::view::{NodeView, Role, Status, View};
@@ -30,6 +32,7 @@ use self::wait::{TimedOut, wait_for_value};
 use crate::disk::{Blow, Disk, Harm, Mounted, Unavailable};
 
 mod board;
+mod builds;
 mod config;
 mod error;
 mod event;
@@ -53,8 +56,8 @@ const TERMINATE_GRACE: Duration = Duration::from_secs(5);
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The daemon.
-    pub raftd: PathBuf,
+    /// The daemon, of one build or several.
+    pub builds: Builds,
     /// The harness's own executable, which starts each node so that it dies with the harness, however that happens
     /// (see [`process::exec_node`]). Without it, nodes outlive a harness that is killed by SIGKILL.
     pub supervisor: Option<PathBuf>,
@@ -94,7 +97,7 @@ impl Options {
     /// Defaults for everything but the essentials.
     pub fn new(raftd: impl Into<PathBuf>, nodes: u64, dir: impl Into<PathBuf>) -> Options {
         Options {
-            raftd: raftd.into(),
+            builds: Builds::one(raftd),
             supervisor: None,
             nodes,
             dir: dir.into(),
@@ -122,13 +125,16 @@ pub struct Cluster {
     net: Option<Net>,
     dir: PathBuf,
     lease_drift_percent: Option<u64>,
+    builds: Builds,
+    /// The nodes that are to run the build that nodes are upgraded to.
+    upgraded: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Cluster {
     /// Starts all nodes and waits until they listen. Must be called within a tokio runtime, which then runs the proxies.
     pub async fn start(options: &Options, recorder: Arc<dyn Recorder>) -> Result<Cluster, Error> {
-        if !options.raftd.is_file() {
-            return Err(Error::NoDaemon { path: options.raftd.clone() });
+        if let Some(missing) = options.builds.paths().find(|path| !path.is_file()) {
+            return Err(Error::NoDaemon { path: missing.to_owned() });
         }
         limits::raise_open_files();
         let dir = absolute(&options.dir)?;
@@ -154,7 +160,18 @@ impl Cluster {
             keepers.insert(node, Keeper::spawn(node, launch, Arc::clone(&board))?);
         }
         let lease_drift_percent = options.lease_drift_percent;
-        let cluster = Cluster { keepers, disks, board, mesh, net, dir, lease_drift_percent };
+        let (builds, upgraded) = (options.builds.clone(), Mutex::default());
+        let cluster = Cluster {
+            keepers,
+            disks,
+            board,
+            mesh,
+            net,
+            dir,
+            lease_drift_percent,
+            builds,
+            upgraded,
+        };
         for node in cluster.nodes() {
             cluster.ask(node, Command::Start).await?;
         }
@@ -272,6 +289,32 @@ impl Cluster {
     /// From its next start on a node's time passes at so many percent of the machine's; none: as usual.
     pub async fn set_clock(&self, node: NodeId, percent: Option<u64>) -> Result<(), Error> {
         self.ask(node, |reply| Command::Clock(percent, reply)).await
+    }
+
+    /// Whether a node is to run the build that nodes are upgraded to.
+    pub fn is_upgraded(&self, node: NodeId) -> bool {
+        self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).contains(&node)
+    }
+
+    /// From its next start on a node runs the build that nodes are upgraded to, or its own again.
+    pub async fn set_upgraded(&self, node: NodeId, is_upgraded: bool) -> Result<(), Error> {
+        let program = absolute(self.builds.of(node, is_upgraded))?;
+        self.ask(node, |reply| Command::Program(program, reply)).await?;
+        let mut upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_upgraded {
+            upgraded.insert(node);
+        } else {
+            upgraded.remove(&node);
+        }
+        Ok(())
+    }
+
+    /// Whether a node's process, as the kernel has it, is of the build that it is to run.
+    pub fn runs_its_build(&self, node: NodeId) -> bool {
+        let process = self.board.view().borrow().nodes.get(&node).and_then(|node| node.pid);
+        let runs = process.and_then(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok());
+        let should = self.builds.of(node, self.is_upgraded(node)).canonicalize().ok();
+        runs.is_some() && runs == should
     }
 
     /// By how much one node's clock may outrun another's, percent, if leaders rely on theirs.
@@ -394,10 +437,10 @@ fn launch(
     net: Option<&Net>,
 ) -> Result<Launch, Error> {
     let dir = node_dir(dir, node);
-    std::fs::create_dir_all(&dir).map_err(|source| Error::file("create", &dir, source))?;
+    fs::create_dir_all(&dir).map_err(|source| Error::file("create", &dir, source))?;
     let config = dir.join("cluster.toml");
     let text = config::cluster_toml(options, node, mesh);
-    std::fs::write(&config, text).map_err(|source| Error::file("write", &config, source))?;
+    fs::write(&config, text).map_err(|source| Error::file("write", &config, source))?;
     let mut args: Vec<OsString> = vec!["--config".into(), config.into()];
     args.extend(["--id".into(), node.to_string().into(), "--data".into(), dir.join("data").into()]);
     if net.is_none() {
@@ -407,7 +450,7 @@ fn launch(
     }
     args.extend(["--log-format".into(), "json".into()]);
     args.extend(options.raftd_args.iter().cloned());
-    let program = absolute(&options.raftd)?;
+    let program = absolute(options.builds.of(node, false))?;
     let supervisor = options.supervisor.as_deref().map(absolute).transpose()?;
     let network_of = net.and_then(|net| net.holder(node));
     Ok(Launch { program, args, supervisor, network_of, dir, disk: None, clock_percent: None })

@@ -104,6 +104,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(super) enum Command {
     Start(Reply<()>),
     Kill(Reply<bool>),
+    /// From the next start on the node runs this.
+    Program(PathBuf, Reply<()>),
     /// From the next start on the node's time passes at this rate.
     Clock(Option<u64>, Reply<()>),
     /// Kills the process, if there is one, and then does something to its disk.
@@ -212,6 +214,10 @@ impl Keeping {
             Command::Kill(reply) => drop(reply.send(self.kill())),
             Command::Clock(percent, reply) => {
                 self.launch.clock_percent = percent;
+                drop(reply.send(Ok(())));
+            }
+            Command::Program(program, reply) => {
+                self.launch.program = program;
                 drop(reply.send(Ok(())));
             }
             Command::Strike { blow, seed, reply } => drop(reply.send(self.strike(blow, seed))),

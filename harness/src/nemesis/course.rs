@@ -29,6 +29,8 @@ const FED_MS: std::ops::RangeInclusive<u64> = 3..=15;
 pub enum Course {
     /// One node after the other is ended and started.
     RollingRestart,
+    /// One node after the other is replaced by one of another build, or of its own again.
+    Upgrade,
     /// One node is killed and started again and again.
     RestartStorm,
     /// One node gets little of the processor.
@@ -54,6 +56,7 @@ impl Course {
     pub(super) fn name(self) -> &'static str {
         match self {
             Course::RollingRestart => "rolling-restart",
+            Course::Upgrade => "upgrade",
             Course::RestartStorm => "restart-storm",
             Course::Starve => "starve",
             Course::KillNewLeader => "kill-new-leader",
@@ -69,6 +72,9 @@ impl Course {
     pub(super) fn describe(self) -> &'static str {
         match self {
             Course::RollingRestart => "SIGTERM and restart, one node after the other",
+            Course::Upgrade => {
+                "nodes go over to the build of --upgrade-to, one by one, and then back"
+            }
             Course::RestartStorm => "one node is killed and started again and again",
             Course::Starve => "one node gets little CPU time: SIGSTOP and SIGCONT in quick turns",
             Course::KillNewLeader => {
@@ -92,6 +98,7 @@ impl Course {
     pub(super) fn lane(self) -> Lane {
         match self {
             Course::RollingRestart
+            | Course::Upgrade
             | Course::RestartStorm
             | Course::Starve
             | Course::KillNewLeader
@@ -106,6 +113,7 @@ impl Course {
     pub(super) fn nodes_min(self) -> u64 {
         match self {
             Course::RollingRestart
+            | Course::Upgrade
             | Course::RestartStorm
             | Course::Starve
             | Course::ClockRate
@@ -121,6 +129,7 @@ impl Course {
     pub(super) fn unit(self) -> &'static str {
         match self {
             Course::RollingRestart => "processes restarted",
+            Course::Upgrade => "processes of the other build",
             Course::RestartStorm => "processes killed",
             Course::Starve => "ms stopped",
             Course::KillNewLeader => "new leaders killed",
@@ -172,19 +181,22 @@ impl Running {
                 front(&followers, None, 1, rng)
             }
             Course::KillNewLeader => scope.leader.into_iter().collect(),
-            Course::RollingRestart | Course::KillAtMoment | Course::Transfer | Course::Snapshot => {
-                up.to_vec()
-            }
+            Course::RollingRestart
+            | Course::Upgrade
+            | Course::KillAtMoment
+            | Course::Transfer
+            | Course::Snapshot => up.to_vec(),
         };
         if nodes.is_empty() {
             return Err(format!("there is no node for it: {}", scope.view));
         }
-        if course == Course::RollingRestart {
+        if matches!(course, Course::RollingRestart | Course::Upgrade) {
             nodes.shuffle(rng);
         }
         let named = words::list(&nodes, scope.leader);
         let text = match course {
             Course::RollingRestart => format!("restart one by one {named}"),
+            Course::Upgrade => format!("change builds one by one: {named}"),
             Course::RestartStorm => format!("kill and start {named} again and again"),
             Course::Starve => format!("little CPU time for {named}"),
             Course::KillNewLeader => format!("kill {named} and whoever leads next"),
@@ -228,7 +240,7 @@ impl Running {
             | Course::CutUntilSnapshot
             | Course::SwapMember => Burden { out: out(), ..Burden::default() },
             // One at a time, and it is not known which.
-            Course::RollingRestart => Burden { roaming: 1, ..Burden::default() },
+            Course::RollingRestart | Course::Upgrade => Burden { roaming: 1, ..Burden::default() },
             // While one is on its way back, the next is killed.
             Course::KillNewLeader | Course::KillAtMoment => {
                 Burden { roaming: 2, ..Burden::default() }
@@ -254,6 +266,7 @@ impl Running {
     pub(super) async fn work(&self, cluster: &Cluster) {
         let worked = match self.course {
             Course::RollingRestart => self.restart_all(cluster).await,
+            Course::Upgrade => self.change_builds(cluster).await,
             Course::RestartStorm => self.storm(cluster).await,
             Course::Starve => self.starve(cluster).await,
             Course::KillNewLeader => self.kill_new_leaders(cluster).await,
@@ -273,6 +286,7 @@ impl Running {
     pub(super) async fn remove(&self, cluster: &Cluster) -> (u64, Result<(), Error>) {
         let outcome = match self.course {
             Course::RollingRestart
+            | Course::Upgrade
             | Course::RestartStorm
             | Course::KillNewLeader
             | Course::KillAtMoment => {
@@ -305,6 +319,24 @@ impl Running {
                 self.did(1);
             }
             // As an operator would: the next one only when this one takes part again.
+            members::await_part(cluster, node).await?;
+        }
+        Ok(())
+    }
+
+    /// If all are upgraded already, it goes the other way. A next time goes on where this one is stopped: until then there
+    /// are nodes of both builds.
+    async fn change_builds(&self, cluster: &Cluster) -> Result<(), String> {
+        let text = |error: Error| error.to_string();
+        let is_upgraded = !cluster.nodes().all(|node| cluster.is_upgraded(node));
+        for &node in &self.nodes {
+            if cluster.is_upgraded(node) == is_upgraded {
+                continue;
+            }
+            cluster.set_upgraded(node, is_upgraded).await.map_err(text)?;
+            cluster.terminate(node).await.map_err(text)?;
+            cluster.start_node(node).await.map_err(text)?;
+            self.did(u64::from(cluster.runs_its_build(node)));
             members::await_part(cluster, node).await?;
         }
         Ok(())

@@ -71,12 +71,13 @@ pub enum Lane {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 48] = [
+    pub const ALL: [Kind; 49] = [
         Kind::Kill,
         Kind::Pause,
         Kind::Terminate,
         Kind::KillAll,
         Kind::Course(Course::RollingRestart),
+        Kind::Course(Course::Upgrade),
         Kind::Course(Course::RestartStorm),
         Kind::Course(Course::Starve),
         Kind::Course(Course::KillNewLeader),
@@ -295,7 +296,7 @@ mod tests {
         let disk = Kind::select("disk").unwrap();
         assert_eq!(disk.len(), 11);
         assert!(disk.iter().all(|kind| kind.lane() == Lane::Disk));
-        assert_eq!(Kind::select("process").unwrap().len(), 10);
+        assert_eq!(Kind::select("process").unwrap().len(), 11);
         assert_eq!(Kind::select("cluster").unwrap().len(), 4);
         let partitions = Kind::select("partition").unwrap();
         assert_eq!(partitions.len(), 13);

@@ -16,7 +16,7 @@ use self::args::Replay;
 use self::failure::Failure;
 use self::recording::Recording;
 use self::shrink::shrink;
-use crate::cluster::{Network, netns};
+use crate::cluster::{Builds, Network, netns};
 use crate::exit::Exit;
 use crate::nemesis::schedule::{Planned, Schedule};
 use crate::runner::{self, Plan};
@@ -50,8 +50,12 @@ impl<'a> Session<'a> {
     /// Makes sense of a recorded run. An error is the user's.
     pub fn new(args: &'a Replay) -> anyhow::Result<Session<'a>> {
         let mut recording = Recording::read(&args.directory)?;
-        let raftd = args.raftd.as_deref().unwrap_or(&recording.raftd);
-        recording.raftd = daemon::find(Some(raftd))?;
+        if let Some(raftd) = &args.raftd {
+            recording.builds = Builds::one(raftd);
+        }
+        for build in recording.builds.paths() {
+            daemon::find(Some(build))?;
+        }
         if recording.scenario.needs_disks() {
             let own =
                 std::env::current_exe().context("cannot find the harness's own executable")?;
@@ -153,7 +157,7 @@ impl<'a> Session<'a> {
         faults: &[Planned],
         interrupted: &watch::Receiver<bool>,
     ) -> anyhow::Result<Replayed> {
-        let Recording { scenario, seed, time_limit, raftd, network, .. } = &self.recording;
+        let Recording { scenario, seed, time_limit, builds, network, .. } = &self.recording;
         let begun = Instant::now();
         let now = SystemTime::now();
         let directory = RunDirectory::create(&self.args.results, &scenario.name, *seed, now)?;
@@ -163,7 +167,7 @@ impl<'a> Session<'a> {
             scenario: scenario.clone(),
             seed: *seed,
             time_limit: *time_limit,
-            raftd: raftd.clone(),
+            builds: builds.clone(),
             network: *network,
             fail_fast: true,
             replayed: Some(Schedule::of(faults.iter().cloned(), end, scenario.nodes)),
@@ -177,13 +181,15 @@ impl<'a> Session<'a> {
 
     /// What the history of a replay says of how it came about, so that it can be replayed, too.
     fn circumstances(&self) -> BTreeMap<String, Value> {
-        let Recording { scenario, time_limit, raftd, network, .. } = &self.recording;
+        let Recording { scenario, time_limit, builds, network, .. } = &self.recording;
         let command: Vec<String> = std::env::args().collect();
         let backend = if *network == Network::Netns { "netns" } else { "proxy" };
         let entries = [
             ("command", json!(command)),
             ("replay_of", json!(self.args.directory)),
-            ("raftd", json!(raftd)),
+            ("raftd", json!(builds.all)),
+            ("raftd_of", json!(builds.of)),
+            ("upgrade_to", json!(builds.upgrade)),
             ("hypothesis", json!(scenario.hypothesis)),
             ("scenario", json!(scenario.text)),
             ("clients", json!(scenario.clients)),

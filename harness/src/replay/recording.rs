@@ -1,7 +1,7 @@
 //! What a run's history says of how it was run.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::failure::Failure;
-use crate::cluster::Network;
+use crate::cluster::{Builds, Network};
 use crate::nemesis::Kind;
 use crate::nemesis::schedule::{Aim, Planned};
 use crate::scenario::{Changes, Scenario};
@@ -23,7 +23,7 @@ pub(super) struct Recording {
     pub(super) scenario: Scenario,
     pub(super) seed: u64,
     pub(super) time_limit: Duration,
-    pub(super) raftd: PathBuf,
+    pub(super) builds: Builds,
     pub(super) network: Network,
     /// In order of their beginnings.
     pub(super) faults: Vec<Planned>,
@@ -66,7 +66,12 @@ impl Recording {
             scenario,
             seed: history.header().seed,
             time_limit: time_limit.context("the history does not say how long the run was")?,
-            raftd: said(told("raftd")).context("the history does not say which raftd it tested")?,
+            builds: Builds {
+                all: said(told("raftd"))
+                    .context("the history does not say which raftd it tested")?,
+                of: said(told("raftd_of")).unwrap_or_default(),
+                upgrade: said(told("upgrade_to")).unwrap_or_default(),
+            },
             network: if backend.as_deref() == Some("netns") {
                 Network::Netns
             } else {

@@ -28,7 +28,7 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 30] = [
+const BUILT_IN: [(&str, &str); 31] = [
     ("register.toml", include_str!("../../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../../workloads/append.toml")),
@@ -53,6 +53,7 @@ const BUILT_IN: [(&str, &str); 30] = [
     ("partial-mesh.toml", include_str!("../../../workloads/partial-mesh.toml")),
     ("bad-network.toml", include_str!("../../../workloads/bad-network.toml")),
     ("process.toml", include_str!("../../../workloads/process.toml")),
+    ("upgrade.toml", include_str!("../../../workloads/upgrade.toml")),
     ("churn.toml", include_str!("../../../workloads/churn.toml")),
     ("snapshot-pressure.toml", include_str!("../../../workloads/snapshot-pressure.toml")),
     ("lease.toml", include_str!("../../../workloads/lease.toml")),

@@ -36,7 +36,7 @@ impl Suite<'_> {
     pub(super) async fn one(
         &self,
         case: &Case,
-        version: &str,
+        versions: &BTreeMap<String, String>,
         interrupted: &watch::Receiver<bool>,
     ) -> anyhow::Result<Ran> {
         let begun = Instant::now();
@@ -47,11 +47,11 @@ impl Suite<'_> {
             scenario: scenario.clone(),
             seed: *seed,
             time_limit: self.args.time_limit,
-            raftd: self.raftd.clone(),
+            builds: self.builds.clone(),
             network: self.args.backend.into(),
             fail_fast: self.args.fail_fast,
             replayed: None,
-            circumstances: self.circumstances(case, version, now),
+            circumstances: self.circumstances(case, versions, now),
         };
         announce(&plan, &directory);
         let outcome = runner::run(&plan, &directory, interrupted).await;
@@ -80,7 +80,7 @@ impl Suite<'_> {
     fn circumstances(
         &self,
         case: &Case,
-        version: &str,
+        versions: &BTreeMap<String, String>,
         now: SystemTime,
     ) -> BTreeMap<String, Value> {
         let scenario = &case.scenario;
@@ -90,8 +90,10 @@ impl Suite<'_> {
             ("started", json!(humantime::format_rfc3339_millis(now).to_string())),
             ("command", json!(command)),
             ("reproduce", json!(self.reproduce(case))),
-            ("versions", json!({ "harness": env!("CARGO_PKG_VERSION"), "raftd": version })),
-            ("raftd", json!(self.raftd)),
+            ("versions", json!(with_own(versions))),
+            ("raftd", json!(self.builds.all)),
+            ("raftd_of", json!(self.builds.of)),
+            ("upgrade_to", json!(self.builds.upgrade)),
             ("hypothesis", json!(scenario.hypothesis)),
             ("scenario", json!(scenario.text)),
             ("clients", json!(scenario.clients)),
@@ -125,7 +127,10 @@ impl Suite<'_> {
         flag("--faults", args.faults.as_ref().map(|kinds| kinds.join(",")));
         let backend = backend_name(args.backend);
         flag("--backend", (args.backend != cli::Backend::default()).then(|| backend.to_owned()));
-        flag("--raftd", args.raftd.as_ref().map(|path| path.display().to_string()));
+        for daemon in &args.raftd {
+            flag("--raftd", Some(daemon.to_string()));
+        }
+        flag("--upgrade-to", args.upgrade_to.as_ref().map(|path| path.display().to_string()));
         words.extend(args.quorum_safe.then(|| "--quorum-safe".to_owned()));
         words
     }
@@ -165,6 +170,12 @@ impl Suite<'_> {
         }
         writeln!(out)
     }
+}
+
+/// The versions, and the harness's own.
+fn with_own(versions: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let own = ("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    versions.clone().into_iter().chain([own]).collect()
 }
 
 /// The harness as the user called it.

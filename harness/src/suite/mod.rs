@@ -1,14 +1,13 @@
 //! `harness run`: one run after another, each with its verdict, and one exit code for all.
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::sync::watch;
 
 use self::case::Case;
-use self::possible::{possible_faults, refuse_without_proxy};
-use crate::cluster::{Network, netns};
+use self::possible::{possible_faults, refuse_strangers, refuse_without_proxy};
+use crate::cluster::{Builds, Network, netns};
 use crate::exit::Exit;
 use crate::scenario::{Changes, Scenario};
 use crate::{cli, daemon, disk, report, terminal};
@@ -34,7 +33,7 @@ pub struct Suite<'a> {
     cases: Vec<Case>,
     /// Whether there are several, here or on other machines.
     is_series: bool,
-    raftd: PathBuf,
+    builds: Builds,
 }
 
 impl<'a> Suite<'a> {
@@ -69,13 +68,16 @@ impl<'a> Suite<'a> {
                 std::env::current_exe().context("cannot find the harness's own executable")?;
             disk::check(&own).with_context(|| format!("{} cannot be run", case.scenario.name))?;
         }
-        let raftd = daemon::find(args.raftd.as_deref())?;
+        let builds = daemon::builds(&args.raftd, args.upgrade_to.as_deref())?;
+        for scenario in &scenarios {
+            refuse_strangers(scenario, &builds)?;
+        }
         if network == Network::Netns {
             netns::probe()?;
             // Before there are any threads: they would stay outside.
             netns::enter()?;
         }
-        Ok(Suite { args, cases, is_series, raftd })
+        Ok(Suite { args, cases, is_series, builds })
     }
 
     /// Runs everything. `interrupted` turns true when the user wants it to end.
@@ -91,11 +93,11 @@ impl<'a> Suite<'a> {
                 return Exit::Harness;
             }
         }
-        let version = daemon::version(&self.raftd).await;
+        let versions = daemon::versions(&self.builds).await;
         let mut runs: Vec<Ran> = Vec::new();
         let mut exit = Exit::Valid;
         for case in &self.cases {
-            match self.one(case, &version, interrupted).await {
+            match self.one(case, &versions, interrupted).await {
                 Ok(ran) => {
                     exit = exit.merge(ran.exit);
                     runs.push(ran);

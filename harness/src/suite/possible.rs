@@ -2,9 +2,10 @@
 
 use anyhow::bail;
 
-use crate::cluster::Network;
+use crate::cluster::{Builds, Network};
 use crate::nemesis::Kind;
 use crate::scenario::{Scenario, select_faults};
+use crate::terminal;
 
 /// What a command line's words for faults stand for with this network. Of words for several kinds, what it cannot do is
 /// left out.
@@ -33,6 +34,19 @@ pub(super) fn refuse_without_proxy(scenario: &Scenario, network: Network) -> any
              choose others with --faults",
             scenario.name,
             impossible.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// An error if a build is named for a node that there is not.
+pub(super) fn refuse_strangers(scenario: &Scenario, builds: &Builds) -> anyhow::Result<()> {
+    if let Some(node) = builds.of.keys().find(|&&node| node == 0 || node > scenario.nodes) {
+        let nodes = terminal::plural(scenario.nodes, "node");
+        bail!(
+            "--raftd {node}=… is about node {node}, and {} has {nodes}: 1 to {}",
+            scenario.name,
+            scenario.nodes
         );
     }
     Ok(())

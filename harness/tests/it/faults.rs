@@ -126,6 +126,13 @@ async fn rolling_restart_goes_on_only_when_a_node_takes_part_again() {
 }
 
 #[tokio::test]
+async fn upgrade_counts_processes_that_the_kernel_says_are_of_the_other_build() {
+    // What runs a stand-in is the shell. So it is tried again, with other nodes.
+    let (replaced, changed) = proof_of(Kind::Course(Course::Upgrade), 4000, "").await;
+    assert!(replaced == 0 && !changed.is_empty(), "{replaced} of {changed:?}");
+}
+
+#[tokio::test]
 async fn wishes_that_nobody_hears_prove_nothing() {
     for course in [Course::Transfer, Course::Snapshot, Course::SwapMember] {
         let (proof, changed) = proof_of(Kind::Course(course), 100, "").await;

@@ -84,6 +84,42 @@ fn register_run_is_valid_and_its_directory_tells_all() {
 }
 
 #[test]
+fn nodes_of_two_builds_are_upgraded_under_way() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| {
+        let copy = results.path().join(name);
+        fs::copy(raftd(), &copy).unwrap();
+        copy
+    });
+    let mut run = harness();
+    run.args(["run", "upgrade", "--seed", "7", "--nodes", "3", "--faults", "upgrade"]);
+    run.arg("--raftd").arg(raftd()).arg("--raftd").arg(format!("2={}", old.display()));
+    run.arg("--upgrade-to").arg(&new).args(["--results"]).arg(results.path().join("results"));
+    run.args(CALM).assert().code(0).stdout(contains(format!("--raftd 2={}", old.display())));
+    let directory = run_directory(&results.path().join("results"), "upgrade");
+    let history = fs::read_to_string(directory.join("history.jsonl")).unwrap();
+    let lines: Vec<Value> =
+        history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = &lines[0]["run"];
+    assert_eq!(told["raftd_of"]["2"], old.to_str().unwrap(), "{told}");
+    assert_eq!(told["upgrade_to"], new.to_str().unwrap());
+    let ends = |line: &&Value| line["f"] == "upgrade" && line["value"]["phase"] == "stop";
+    let replaced: u64 =
+        lines.iter().filter(ends).map(|line| line["value"]["proof"].as_u64().unwrap()).sum();
+    assert!(replaced > 0, "no node ran the other build");
+}
+
+#[test]
+fn build_for_a_node_that_there_is_not_is_refused() {
+    let strange = format!("7={}", raftd().display());
+    let mut run = harness();
+    run.args(["run", "register", "--raftd", &strange]).assert().code(64).stderr(contains("1 to 5"));
+    let mut run = harness();
+    run.args(["run", "register", "--upgrade-to", "/nowhere"]).assert().code(64);
+}
+
+#[test]
 fn idle_cluster_recovers_without_a_word_from_clients() {
     let _alone = one_cluster_at_a_time();
     let results = tempfile::tempdir().unwrap();
