@@ -16,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{self, Command, Listable, Output};
-use crate::cluster::{self, Cluster, Network, netns, process};
+use crate::cluster::{self, Cluster, Network, faketime, netns, process};
 use crate::exit::Exit;
 use crate::judge::{Terms, judge};
 use crate::nemesis::{Kind, Lane};
@@ -241,7 +241,7 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
         ),
         (
             Listable::Faults,
-            "Faults (--faults KIND,KIND…; `partition` is all cuts and blocked ports, `network` all of connections, `process`, `cluster` and `disk` all of each)",
+            "Faults (--faults KIND,KIND…; `partition` is all cuts and blocked ports, `network` all of connections, `process`, `clock`, `cluster` and `disk` all of each)",
             if matches!(what, None | Some(Listable::Faults)) { faults() } else { Vec::new() },
         ),
         (
@@ -283,6 +283,10 @@ fn faults() -> Vec<Vec<String>> {
     let backends = [(Network::Proxy, "proxy"), (Network::Netns, "netns")];
     let row = |kind: Kind| {
         let describe = match (kind.lane(), &disks) {
+            _ if kind.needs_faketime() => match kind.check_here() {
+                Ok(()) => format!("{} (works here)", kind.describe()),
+                Err(_) => format!("{} (not here)", kind.describe()),
+            },
             (Lane::Process | Lane::Cluster | Lane::Network | Lane::Flow | Lane::Frames, _) => {
                 kind.describe().to_owned()
             }
@@ -294,6 +298,9 @@ fn faults() -> Vec<Vec<String>> {
         vec![kind.name().to_owned(), describe, names.join(", ")]
     };
     if let Err(why) = &disks {
+        terminal::note(why);
+    }
+    if let Err(why) = faketime::library() {
         terminal::note(why);
     }
     Kind::ALL.map(row).to_vec()

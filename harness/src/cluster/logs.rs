@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde::Deserialize;
 
@@ -111,6 +112,12 @@ impl Tail {
     }
 }
 
+/// When a line was written, as the node says.
+pub(super) fn timestamp(line: &str) -> Option<SystemTime> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    humantime::parse_rfc3339(line.get("timestamp")?.as_str()?).ok()
+}
+
 /// The end of a log, for people.
 pub(crate) fn last_lines(path: &Path) -> String {
     let read = || {
@@ -155,6 +162,18 @@ mod tests {
         for line in ["", "hello", "{", r#"{"event":"sync"}"#, r#"{"event":"role","term":"four"}"#] {
             assert_eq!(parse(line), None);
         }
+    }
+
+    #[test]
+    fn line_says_when_it_was_written() {
+        let line =
+            r#"{"timestamp":"1970-01-01T00:00:01.500000Z","level":"INFO","event":"stopped"}"#;
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1500);
+        assert_eq!(timestamp(line), Some(at));
+        assert_eq!(
+            (timestamp("{}"), timestamp("no"), timestamp(r#"{"timestamp":"x"}"#)),
+            (None, None, None)
+        );
     }
 
     #[test]

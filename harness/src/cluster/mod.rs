@@ -14,7 +14,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use history_checker::history::Exit;
 use tokio::sync::watch;
@@ -25,8 +25,9 @@ pub use self::event::{Event, Recorder};
 pub use self::view::{NodeView, Role, Status, View};
 
 use self::board::Board;
+use self::faketime::FakeTime;
 use self::netns::Net;
-use self::process::{Command, Keeper, Launch};
+use self::process::{Command, Keeper, Launch, Pace};
 use self::proxy::{Link, Mesh};
 use self::wait::{TimedOut, wait_for_value};
 use crate::disk::{Blow, Disk, Harm, Mounted, Unavailable};
@@ -36,6 +37,7 @@ mod builds;
 mod config;
 mod error;
 mod event;
+pub mod faketime;
 mod limits;
 pub(crate) mod logs;
 pub mod netns;
@@ -288,7 +290,25 @@ impl Cluster {
 
     /// From its next start on a node's time passes at so many percent of the machine's; none: as usual.
     pub async fn set_clock(&self, node: NodeId, percent: Option<u64>) -> Result<(), Error> {
-        self.ask(node, |reply| Command::Clock(percent, reply)).await
+        let pace = Pace { percent, fake: None };
+        self.ask(node, |reply| Command::Clock(pace, reply)).await
+    }
+
+    /// From its next start on a node goes by a clock that can be set: that clock. Where leaders rely on clocks it is only the
+    /// time of day that can be set, as nothing may rest on that.
+    pub async fn fake_clock(&self, node: NodeId) -> Result<FakeTime, Error> {
+        let directory = self.node_dir(node);
+        let fake = FakeTime::new(&directory, self.lease_drift_percent.is_some())
+            .map_err(|source| Error::file("set the clock in", &directory, source))?;
+        let pace = Pace { percent: None, fake: Some(fake.clone()) };
+        self.ask(node, |reply| Command::Clock(pace, reply)).await?;
+        Ok(fake)
+    }
+
+    /// The last line of a node's log that says when it was written: that time, by the node's own time of day.
+    pub fn last_logged(&self, node: NodeId) -> Option<SystemTime> {
+        let lines = logs::last_lines(&self.node_dir(node).join("stderr"));
+        lines.lines().rev().find_map(logs::timestamp)
     }
 
     /// Whether a node is to run the build that nodes are upgraded to.
@@ -453,5 +473,5 @@ fn launch(
     let program = absolute(options.builds.of(node, false))?;
     let supervisor = options.supervisor.as_deref().map(absolute).transpose()?;
     let network_of = net.and_then(|net| net.holder(node));
-    Ok(Launch { program, args, supervisor, network_of, dir, disk: None, clock_percent: None })
+    Ok(Launch { program, args, supervisor, network_of, dir, disk: None, pace: Pace::default() })
 }

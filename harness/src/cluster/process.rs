@@ -26,6 +26,7 @@ use nix::unistd::{Pid, getppid};
 use tokio::sync::oneshot;
 
 use super::board::Board;
+use super::faketime::{self, FakeTime};
 use super::logs::Tail;
 use super::netns::join_network_of;
 use super::{Error, NodeId, Status};
@@ -87,14 +88,23 @@ pub(super) struct Launch {
     pub(super) dir: PathBuf,
     /// A disk that can fail, and where it is mounted; needs a supervisor.
     pub(super) disk: Option<(Arc<Disk>, PathBuf)>,
-    /// At which rate the node's time passes from its next start on, if not as everybody's.
-    pub(super) clock_percent: Option<u64>,
+    /// How the node's time passes from its next start on.
+    pub(super) pace: Pace,
 }
 
 impl Launch {
     fn disk(&self) -> Option<&Arc<Disk>> {
         self.disk.as_ref().map(|(disk, _)| disk)
     }
+}
+
+/// How a node's time passes, if not as everybody's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pace {
+    /// At so many percent of the machine's rate.
+    pub(super) percent: Option<u64>,
+    /// By a clock that can be set.
+    pub(super) fake: Option<FakeTime>,
 }
 
 /// Where the answer to a command goes.
@@ -106,8 +116,8 @@ pub(super) enum Command {
     Kill(Reply<bool>),
     /// From the next start on the node runs this.
     Program(PathBuf, Reply<()>),
-    /// From the next start on the node's time passes at this rate.
-    Clock(Option<u64>, Reply<()>),
+    /// From the next start on the node's time passes so.
+    Clock(Pace, Reply<()>),
     /// Kills the process, if there is one, and then does something to its disk.
     Strike {
         blow: Blow,
@@ -180,6 +190,8 @@ struct Process {
     /// Since when all its threads are seen stopped, and what it was doing before.
     paused: Option<(Instant, Status)>,
     listens: bool,
+    /// Whether libfaketime has left something behind that outlives the process.
+    has_shared_time: bool,
     asked: Option<Asked>,
     reaped: bool,
 }
@@ -212,8 +224,8 @@ impl Keeping {
         match command {
             Command::Start(reply) => drop(reply.send(self.start())),
             Command::Kill(reply) => drop(reply.send(self.kill())),
-            Command::Clock(percent, reply) => {
-                self.launch.clock_percent = percent;
+            Command::Clock(pace, reply) => {
+                self.launch.pace = pace;
                 drop(reply.send(Ok(())));
             }
             Command::Program(program, reply) => {
@@ -259,6 +271,7 @@ impl Keeping {
             panics: 0,
             paused: None,
             listens: false,
+            has_shared_time: self.launch.pace.fake.is_some(),
             asked: None,
             reaped: false,
         });
@@ -283,7 +296,10 @@ impl Keeping {
             command = std::process::Command::new(program);
         }
         command.args(args);
-        if let Some(percent) = self.launch.clock_percent {
+        if let Some(fake) = &self.launch.pace.fake {
+            command.envs(fake.environment());
+        }
+        if let Some(percent) = self.launch.pace.percent {
             command.args(["--clock-percent", &percent.to_string()]);
         }
         command
@@ -365,6 +381,9 @@ impl Keeping {
             return;
         };
         process.listen_to(self.node, &self.board);
+        if process.listens {
+            process.forget_shared_time();
+        }
         if process.has_ended() {
             let status = process.reap();
             self.ended(&status);
@@ -381,6 +400,7 @@ impl Keeping {
             return;
         };
         process.listen_to(self.node, &self.board);
+        process.forget_shared_time();
         let exit = match status {
             Ok(status) => Exit { expected: process.should_end(*status), how: how(*status) },
             Err(error) => Exit { expected: false, how: format!("unknown: {error}") },
@@ -409,6 +429,13 @@ impl Process {
     fn let_go(&self) {
         if let Some(disk) = &self.disk {
             disk.process_dies();
+        }
+    }
+
+    /// As soon as nobody needs it any more, so that it is gone even if the harness is killed.
+    fn forget_shared_time(&mut self) {
+        if std::mem::take(&mut self.has_shared_time) {
+            faketime::forget_shared(self.pid.as_raw());
         }
     }
 

@@ -2,12 +2,15 @@
 //!
 //! The machine's clock is left alone, as that is everybody's: the daemon is told to go by another rate. The node says how long
 //! it has been up by its own clock; how much later that is than a while ago, against how long that while was, is the proof.
+//!
+//! Or its clock is set while it runs, by a library that answers in the kernel's place. Then the time at which it says that it
+//! stops is the proof, as it is not the time at which it does.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, sleep};
 
 use super::course::Running;
 use super::members::{await_part, onlooker, status};
@@ -50,6 +53,64 @@ pub(super) async fn run_apart(
         let proven = apart.saturating_sub(took_first + took);
         running.proves(u64::try_from(proven.as_millis()).unwrap_or(u64::MAX));
     }
+}
+
+/// How far a clock is set, milliseconds: beyond any election timeout.
+const STEP_MS: std::ops::RangeInclusive<i64> = 500..=10_000;
+
+/// How long a clock is left alone between two steps, and between two jumps, milliseconds.
+const STEP_EVERY_MS: std::ops::RangeInclusive<u64> = 200..=500;
+const JUMP_EVERY_MS: std::ops::RangeInclusive<u64> = 3..=40;
+
+/// A clock that is less off than this may only be late with its log, milliseconds.
+const OFF_MIN_MS: u64 = 250;
+
+/// Starts a node with a clock that can be set, and sets it again and again.
+pub(super) async fn set_often(
+    cluster: &Cluster,
+    node: NodeId,
+    seed: u64,
+    is_strobe: bool,
+) -> Result<(), String> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let text = |error: Error| error.to_string();
+    let clock = cluster.fake_clock(node).await.map_err(text)?;
+    cluster.terminate(node).await.map_err(text)?;
+    cluster.start_node(node).await.map_err(text)?;
+    await_part(cluster, node).await?;
+    let mut ahead = 0;
+    loop {
+        let off = rng.random_range(STEP_MS) * if rng.random() { 1 } else { -1 };
+        ahead = if is_strobe && ahead != 0 { 0 } else { off };
+        clock.set(ahead).map_err(|error| error.to_string())?;
+        let every = if is_strobe { JUMP_EVERY_MS } else { STEP_EVERY_MS };
+        sleep(Duration::from_millis(rng.random_range(every))).await;
+    }
+}
+
+/// Has the node end with its clock off, so that its last words prove it, and gives it the machine's clock again.
+pub(super) async fn prove_and_set_right(
+    cluster: &Cluster,
+    node: NodeId,
+) -> (u64, Result<(), Error>) {
+    let proven = match cluster.fake_clock(node).await {
+        Ok(clock) => {
+            // What cannot be set is not proven.
+            drop(clock.set(*STEP_MS.end()));
+            let ended = cluster.terminate(node).await;
+            let said = cluster.last_logged(node).filter(|_| matches!(ended, Ok(Some(_))));
+            said.map_or(0, |said| off_ms(said, SystemTime::now()))
+        }
+        Err(_) => 0,
+    };
+    (proven, set_right(cluster, node).await)
+}
+
+/// By how much two times are apart, as far as that proves something.
+fn off_ms(said: SystemTime, now: SystemTime) -> u64 {
+    let apart = said.duration_since(now).or_else(|_| now.duration_since(said));
+    let ms = u64::try_from(apart.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
+    if ms < OFF_MIN_MS { 0 } else { ms }
 }
 
 /// One that no other node's outruns, or is outrun by, by more than leases allow for.

@@ -41,6 +41,10 @@ pub enum Course {
     KillAtMoment,
     /// A node's time passes faster or slower than the others'.
     ClockRate,
+    /// A node's clock is set forward and back.
+    ClockStep,
+    /// A node's clock jumps to and fro.
+    ClockStrobe,
     /// Leaders hand over.
     Transfer,
     /// Nodes write snapshots.
@@ -62,6 +66,8 @@ impl Course {
             Course::KillNewLeader => "kill-new-leader",
             Course::KillAtMoment => "kill-at-moment",
             Course::ClockRate => "clock-rate",
+            Course::ClockStep => "clock-step",
+            Course::ClockStrobe => "clock-strobe",
             Course::Transfer => "transfer",
             Course::Snapshot => "snapshot",
             Course::SwapMember => "swap-member",
@@ -86,6 +92,12 @@ impl Course {
             Course::ClockRate => {
                 "a node's clock runs fast or slow; with leases, within what they allow for"
             }
+            Course::ClockStep => {
+                "a node's clock is set seconds forward and back; with leases, only its time of day"
+            }
+            Course::ClockStrobe => {
+                "a node's clock jumps to and fro every few ms; with leases, only its time of day"
+            }
             Course::Transfer => "leadership is handed over again and again",
             Course::Snapshot => "all nodes are told to write snapshots again and again",
             Course::SwapMember => "members leave, come back as learners, and get their votes back",
@@ -103,7 +115,9 @@ impl Course {
             | Course::Starve
             | Course::KillNewLeader
             | Course::KillAtMoment
-            | Course::ClockRate => Lane::Process,
+            | Course::ClockRate
+            | Course::ClockStep
+            | Course::ClockStrobe => Lane::Process,
             Course::Transfer | Course::Snapshot | Course::SwapMember | Course::CutUntilSnapshot => {
                 Lane::Cluster
             }
@@ -117,6 +131,8 @@ impl Course {
             | Course::RestartStorm
             | Course::Starve
             | Course::ClockRate
+            | Course::ClockStep
+            | Course::ClockStrobe
             | Course::Snapshot => 1,
             Course::Transfer => 2,
             Course::KillNewLeader
@@ -134,7 +150,7 @@ impl Course {
             Course::Starve => "ms stopped",
             Course::KillNewLeader => "new leaders killed",
             Course::KillAtMoment => "processes killed at a moment",
-            Course::ClockRate => "ms ahead or behind",
+            Course::ClockRate | Course::ClockStep | Course::ClockStrobe => "ms ahead or behind",
             Course::Transfer => "transfers",
             Course::Snapshot => "snapshots written",
             Course::SwapMember => "changes of members",
@@ -168,9 +184,11 @@ impl Running {
     ) -> Result<(Running, String), String> {
         let one = Planned { count: 1, ..planned.clone() };
         let mut nodes = match course {
-            Course::RestartStorm | Course::Starve | Course::ClockRate => {
-                victims(&one, scope, up, rng)?
-            }
+            Course::RestartStorm
+            | Course::Starve
+            | Course::ClockRate
+            | Course::ClockStep
+            | Course::ClockStrobe => victims(&one, scope, up, rng)?,
             Course::SwapMember => {
                 let first = scope.leader.filter(|_| planned.aim == Aim::Leader);
                 front(up, first, usize::try_from(planned.count).unwrap_or(1), rng)
@@ -202,6 +220,8 @@ impl Running {
             Course::KillNewLeader => format!("kill {named} and whoever leads next"),
             Course::KillAtMoment => "kill at the moment".to_owned(),
             Course::ClockRate => format!("another clock rate for {named}"),
+            Course::ClockStep => format!("set the clock of {named} forward and back"),
+            Course::ClockStrobe => format!("the clock of {named} jumps to and fro"),
             Course::Transfer => "hand leadership over".to_owned(),
             Course::Snapshot => "have all nodes write snapshots".to_owned(),
             Course::SwapMember if nodes.len() > 1 => format!("{named} leave and come back"),
@@ -237,6 +257,8 @@ impl Running {
             Course::RestartStorm
             | Course::Starve
             | Course::ClockRate
+            | Course::ClockStep
+            | Course::ClockStrobe
             | Course::CutUntilSnapshot
             | Course::SwapMember => Burden { out: out(), ..Burden::default() },
             // One at a time, and it is not known which.
@@ -272,6 +294,10 @@ impl Running {
             Course::KillNewLeader => self.kill_new_leaders(cluster).await,
             Course::KillAtMoment => moment::kill_at_moments(self, cluster, self.seed).await,
             Course::ClockRate => clock::run_apart(self, cluster, self.nodes[0], self.seed).await,
+            Course::ClockStep | Course::ClockStrobe => {
+                let is_strobe = self.course == Course::ClockStrobe;
+                clock::set_often(cluster, self.nodes[0], self.seed, is_strobe).await
+            }
             Course::Transfer => members::transfer(cluster, &self.done).await,
             Course::Snapshot => members::snapshot(cluster, &self.done).await,
             Course::SwapMember => members::swap(cluster, &self.nodes, &self.done).await,
@@ -296,6 +322,9 @@ impl Running {
             }
             Course::Starve => self.feed(cluster).await,
             Course::ClockRate => clock::set_right(cluster, self.nodes[0]).await,
+            Course::ClockStep | Course::ClockStrobe => {
+                return clock::prove_and_set_right(cluster, self.nodes[0]).await;
+            }
             Course::CutUntilSnapshot => return self.let_back(cluster).await,
             Course::Transfer | Course::Snapshot | Course::SwapMember => Ok(()),
         };

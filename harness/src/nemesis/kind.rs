@@ -5,7 +5,7 @@ use std::fmt;
 use super::course::Course;
 use super::disk_kind::DiskFault;
 use super::link_fault::LinkFault;
-use crate::cluster::Network;
+use crate::cluster::{Network, faketime};
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +71,7 @@ pub enum Lane {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 49] = [
+    pub const ALL: [Kind; 51] = [
         Kind::Kill,
         Kind::Pause,
         Kind::Terminate,
@@ -83,6 +83,8 @@ impl Kind {
         Kind::Course(Course::KillNewLeader),
         Kind::Course(Course::KillAtMoment),
         Kind::Course(Course::ClockRate),
+        Kind::Course(Course::ClockStep),
+        Kind::Course(Course::ClockStrobe),
         Kind::Course(Course::Transfer),
         Kind::Course(Course::Snapshot),
         Kind::Course(Course::SwapMember),
@@ -241,8 +243,24 @@ impl Kind {
         }
     }
 
+    /// Whether it is about clocks.
+    fn is_of_clocks(self) -> bool {
+        matches!(self, Kind::Course(Course::ClockRate)) || self.needs_faketime()
+    }
+
+    /// Whether it takes a library that sets one process's clock ([`faketime`]).
+    pub fn needs_faketime(self) -> bool {
+        matches!(self, Kind::Course(Course::ClockStep | Course::ClockStrobe))
+    }
+
+    /// Whether this machine has what it takes, or why not.
+    pub fn check_here(self) -> Result<(), faketime::Missing> {
+        if self.needs_faketime() { faketime::library().map(drop) } else { Ok(()) }
+    }
+
     /// The kinds that a word stands for: a kind's name, `partition` (all that keep somebody from somebody else),
-    /// `network` (those, and all that happens to frames and connections), `process`, `cluster`, `disk`, `all` or `none`.
+    /// `network` (those, and all that happens to frames and connections), `process` (those that work
+    /// everywhere), `clock`, `cluster`, `disk`, `all` or `none`.
     pub fn select(word: &str) -> Result<Vec<Kind>, UnknownKind> {
         if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == word) {
             return Ok(vec![kind]);
@@ -256,7 +274,10 @@ impl Kind {
             "partition" => Ok(of(&[Lane::Network])),
             "network" => Ok(of(&[Lane::Network, Lane::Flow, Lane::Frames])),
             "disk" => Ok(of(&[Lane::Disk])),
-            "process" => Ok(of(&[Lane::Process])),
+            "process" => {
+                Ok(of(&[Lane::Process]).into_iter().filter(|kind| !kind.needs_faketime()).collect())
+            }
+            "clock" => Ok(Kind::ALL.into_iter().filter(|kind| kind.is_of_clocks()).collect()),
             "cluster" => Ok(of(&[Lane::Cluster])),
             _ => Err(UnknownKind { word: word.to_owned() }),
         }
@@ -272,7 +293,7 @@ impl fmt::Display for Kind {
 /// No kind of fault has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no fault is called {word:?}; there are {}, partition (all cuts and blocked ports), network (all of connections), process, cluster, disk (all of each), all, none",
+    "no fault is called {word:?}; there are {}, partition (all cuts and blocked ports), network (all of connections), process, clock, cluster, disk (all of each), all, none",
     names()
 )]
 pub struct UnknownKind {
@@ -297,6 +318,7 @@ mod tests {
         assert_eq!(disk.len(), 11);
         assert!(disk.iter().all(|kind| kind.lane() == Lane::Disk));
         assert_eq!(Kind::select("process").unwrap().len(), 11);
+        assert_eq!(Kind::select("clock").unwrap().len(), 3);
         assert_eq!(Kind::select("cluster").unwrap().len(), 4);
         let partitions = Kind::select("partition").unwrap();
         assert_eq!(partitions.len(), 13);

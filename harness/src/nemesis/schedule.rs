@@ -306,13 +306,13 @@ mod tests {
     #[test]
     fn half_a_minute_has_each_kind_three_times_of_all_nearly_twice() {
         check_coverage(&usual(), 30, 3);
-        check_coverage(&Kind::ALL, 48, 2);
+        check_coverage(&Kind::ALL, 58, 2);
     }
 
     #[test]
     fn twenty_seconds_have_each_kind_twice_of_all_nearly_once() {
         check_coverage(&usual(), 20, 2);
-        check_coverage(&Kind::ALL, 24, 1);
+        check_coverage(&Kind::ALL, 29, 1);
     }
 
     #[test]
@@ -394,6 +394,8 @@ mod tests {
             Course::RestartStorm,
             Course::Starve,
             Course::ClockRate,
+            Course::ClockStep,
+            Course::ClockStrobe,
             Course::Snapshot,
         ];
         possible.extend(alone.map(Kind::Course));

@@ -28,7 +28,7 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 31] = [
+const BUILT_IN: [(&str, &str); 32] = [
     ("register.toml", include_str!("../../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../../workloads/append.toml")),
@@ -56,6 +56,7 @@ const BUILT_IN: [(&str, &str); 31] = [
     ("upgrade.toml", include_str!("../../../workloads/upgrade.toml")),
     ("churn.toml", include_str!("../../../workloads/churn.toml")),
     ("snapshot-pressure.toml", include_str!("../../../workloads/snapshot-pressure.toml")),
+    ("clock.toml", include_str!("../../../workloads/clock.toml")),
     ("lease.toml", include_str!("../../../workloads/lease.toml")),
     ("availability.toml", include_str!("../../../workloads/availability.toml")),
     ("lock-canary.toml", include_str!("../../../workloads/lock-canary.toml")),

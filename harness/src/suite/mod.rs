@@ -2,15 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::sync::watch;
 
 use self::case::Case;
-use self::possible::{possible_faults, refuse_strangers, refuse_without_proxy};
+use self::possible::{possible_faults, refuse_strangers, refuse_unavailable};
 use crate::cluster::{Builds, Network, netns};
 use crate::exit::Exit;
 use crate::scenario::{Changes, Scenario};
-use crate::{cli, daemon, disk, report, terminal};
+use crate::{cli, daemon, report, terminal};
 
 mod case;
 mod conclude;
@@ -48,14 +48,27 @@ impl<'a> Suite<'a> {
             faults: faults.transpose()?,
             quorum_safe: args.quorum_safe,
         };
-        let scenarios: Vec<Scenario> = Scenario::named(&args.workloads)?
+        let mut scenarios: Vec<Scenario> = Scenario::named(&args.workloads)?
             .into_iter()
             .map(|scenario| scenario.with(&changes))
             .collect();
+        let is_all = args.workloads.iter().any(|name| name == "all");
+        let mut refused = Vec::new();
         for scenario in &scenarios {
             scenario.refuse_impossible(args.faults.as_deref().unwrap_or_default())?;
             scenario.refuse_unsafe()?;
-            refuse_without_proxy(scenario, network)?;
+            match refuse_unavailable(scenario, network) {
+                // Who asks for all there is wants to know what is left out, and have the rest.
+                Err(why) if is_all => {
+                    terminal::note(format!("{}: left out: {why:#}", scenario.name));
+                    refused.push(scenario.name.clone());
+                }
+                outcome => outcome?,
+            }
+        }
+        scenarios.retain(|scenario| !refused.contains(&scenario.name));
+        if scenarios.is_empty() {
+            bail!("no workload can be run here");
         }
         let all = cases(&scenarios, args);
         let is_series = all.len() > 1;
@@ -63,11 +76,6 @@ impl<'a> Suite<'a> {
             Some(shard) => shard.of(all),
             None => all,
         };
-        if let Some(case) = cases.iter().find(|case| case.scenario.needs_disks()) {
-            let own =
-                std::env::current_exe().context("cannot find the harness's own executable")?;
-            disk::check(&own).with_context(|| format!("{} cannot be run", case.scenario.name))?;
-        }
         let builds = daemon::builds(&args.raftd, args.upgrade_to.as_deref())?;
         for scenario in &scenarios {
             refuse_strangers(scenario, &builds)?;

@@ -1,17 +1,20 @@
 //! What cannot be done is refused before anything is started.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::cluster::{Builds, Network};
 use crate::nemesis::Kind;
 use crate::scenario::{Scenario, select_faults};
-use crate::terminal;
+use crate::{disk, terminal};
 
 /// What a command line's words for faults stand for with this network. Of words for several kinds, what it cannot do is
 /// left out.
 pub(super) fn possible_faults(words: &[String], network: Network) -> anyhow::Result<Vec<Kind>> {
     for word in words {
         let kinds = Kind::select(word)?;
+        if let [kind] = kinds[..] {
+            kind.check_here().with_context(|| format!("the fault {kind} cannot be made"))?;
+        }
         if !kinds.is_empty() && !kinds.iter().any(|kind| kind.is_possible_with(network)) {
             bail!(
                 "the backend netns cannot do the fault {word}: it is about single messages or connections, and the \
@@ -20,12 +23,25 @@ pub(super) fn possible_faults(words: &[String], network: Network) -> anyhow::Res
         }
     }
     let mut kinds = select_faults(words)?;
-    kinds.retain(|kind| kind.is_possible_with(network));
+    kinds.retain(|kind| kind.is_possible_with(network) && kind.check_here().is_ok());
     Ok(kinds)
 }
 
+/// An error if a workload of its own accord has faults that cannot be made here.
+pub(super) fn refuse_unavailable(scenario: &Scenario, network: Network) -> anyhow::Result<()> {
+    refuse_without_proxy(scenario, network)?;
+    for kind in scenario.faults() {
+        kind.check_here().with_context(|| format!("{} has the fault {kind}", scenario.name))?;
+    }
+    if scenario.needs_disks() {
+        let own = std::env::current_exe().context("cannot find the harness's own executable")?;
+        disk::check(&own).with_context(|| format!("{} cannot be run", scenario.name))?;
+    }
+    Ok(())
+}
+
 /// An error if a workload of its own accord has faults that this network cannot do.
-pub(super) fn refuse_without_proxy(scenario: &Scenario, network: Network) -> anyhow::Result<()> {
+fn refuse_without_proxy(scenario: &Scenario, network: Network) -> anyhow::Result<()> {
     let impossible: Vec<&str> =
         scenario.faults().filter(|kind| !kind.is_possible_with(network)).map(Kind::name).collect();
     if !impossible.is_empty() {

@@ -133,6 +133,18 @@ async fn upgrade_counts_processes_that_the_kernel_says_are_of_the_other_build() 
 }
 
 #[tokio::test]
+async fn clock_of_a_node_that_does_not_tell_the_time_proves_nothing() {
+    if harness::cluster::faketime::library().is_err() {
+        eprintln!("skipped: there is no libfaketime");
+        return;
+    }
+    for course in [Course::ClockStep, Course::ClockStrobe] {
+        let (proof, _) = proof_of(Kind::Course(course), 100, "").await;
+        assert_eq!(proof, 0, "{course:?}");
+    }
+}
+
+#[tokio::test]
 async fn wishes_that_nobody_hears_prove_nothing() {
     for course in [Course::Transfer, Course::Snapshot, Course::SwapMember] {
         let (proof, changed) = proof_of(Kind::Course(course), 100, "").await;

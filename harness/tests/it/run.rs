@@ -120,6 +120,44 @@ fn build_for_a_node_that_there_is_not_is_refused() {
 }
 
 #[test]
+fn clock_that_is_set_is_proven_and_leaves_nothing_behind() {
+    if let Err(missing) = harness::cluster::faketime::library() {
+        eprintln!("skipped: {missing}");
+        return;
+    }
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let mut run = harness();
+    run.args([
+        "run",
+        "clock",
+        "--seed",
+        "7",
+        "--nodes",
+        "3",
+        "--faults",
+        "clock-step,clock-strobe",
+    ]);
+    run.arg("--raftd").arg(raftd()).args(["--results"]).arg(results.path());
+    run.args(CALM).assert().code(0);
+    let directory = run_directory(results.path(), "clock");
+    let history = fs::read_to_string(directory.join("history.jsonl")).unwrap();
+    let lines = history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    let ends = |line: &&Value| line["process"] == "nemesis" && line["value"]["phase"] == "stop";
+    let proofs: Vec<u64> =
+        lines.iter().filter(ends).map(|line| line["value"]["proof"].as_u64().unwrap()).collect();
+    assert!(proofs.iter().any(|ms| *ms > 5_000), "no clock was seconds off: {proofs:?}");
+    // Whatever is in shared memory is of processes that still run: of another test, say.
+    for entry in fs::read_dir("/dev/shm").unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        let pid = name.strip_prefix("faketime_shm_").or(name.strip_prefix("sem.faketime_sem_"));
+        let lives = |pid: &str| Path::new("/proc").join(pid).exists();
+        assert!(pid.is_none_or(lives), "{name} was left behind");
+    }
+}
+
+#[test]
 fn idle_cluster_recovers_without_a_word_from_clients() {
     let _alone = one_cluster_at_a_time();
     let results = tempfile::tempdir().unwrap();
