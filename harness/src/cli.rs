@@ -17,6 +17,7 @@ use crate::disk::HOLD_MOUNT;
 use crate::elections::args::{self as elections, BenchElections};
 use crate::merge::{self, Merge};
 use crate::mutants::args::{self as mutants, Mutants};
+use crate::nemesis::Moment;
 use crate::replay::args::{self as replay, Replay};
 use crate::suite::Shard;
 use crate::workload::Object;
@@ -136,6 +137,9 @@ pub struct Run {
     /// Kinds of fault, comma-separated (see `harness list faults`), or `none` [default: the workload's]
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     pub faults: Option<Vec<String>>,
+    /// Moments that each fault waits for, one of them, comma-separated (see `harness list moments`) [default: the workload's]
+    #[arg(long, value_name = "MOMENTS", value_delimiter = ',')]
+    pub at: Option<Vec<Moment>>,
     /// Leave a majority alone at every moment; then clients must not wait for long, and that is checked, too
     #[arg(long)]
     pub quorum_safe: bool,
@@ -384,6 +388,8 @@ pub enum Listable {
     Workloads,
     /// What can be broken
     Faults,
+    /// What faults can wait for
+    Moments,
     /// What histories can be held against
     Models,
     /// What can be tested

@@ -19,7 +19,7 @@ use crate::cli::{self, Command, Listable, Output};
 use crate::cluster::{self, Cluster, Network, faketime, netns, process};
 use crate::exit::Exit;
 use crate::judge::{Terms, judge};
-use crate::nemesis::{Kind, Lane};
+use crate::nemesis::{Kind, Lane, Moment};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::suite::Suite;
@@ -230,7 +230,7 @@ impl From<&cli::Check> for Terms {
 /// `harness list`.
 fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
     let scenarios = Scenario::all_built_in()?;
-    let sections: [(Listable, &str, Vec<Vec<String>>); 4] = [
+    let sections: [(Listable, &str, Vec<Vec<String>>); 5] = [
         (
             Listable::Workloads,
             "Workloads (harness run NAME)",
@@ -243,6 +243,13 @@ fn list(what: Option<Listable>) -> anyhow::Result<Exit> {
             Listable::Faults,
             "Faults (--faults KIND,KIND…; `partition` is all cuts and blocked ports, `network` all of connections, `process`, `clock`, `cluster` and `disk` all of each)",
             if matches!(what, None | Some(Listable::Faults)) { faults() } else { Vec::new() },
+        ),
+        (
+            Listable::Moments,
+            "Moments (--at MOMENT,MOMENT…: each fault waits for one of them)",
+            Moment::ALL
+                .map(|moment| [moment.name(), moment.describe()].map(str::to_owned).to_vec())
+                .to_vec(),
         ),
         (
             Listable::Models,

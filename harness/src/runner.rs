@@ -306,8 +306,8 @@ impl Bench<'_> {
     fn schedule(&self, kinds: Vec<Kind>, round: u64, limit: Duration) -> Schedule {
         let Plan { scenario, seed, .. } = self.plan;
         let options = schedule::Options::new(kinds, seed ^ round, scenario.nodes, limit);
-        let quorum_safe = scenario.quorum_safe;
-        schedule::plan(&schedule::Options { quorum_safe, ..options })
+        let (quorum_safe, moments) = (scenario.quorum_safe, scenario.at.clone());
+        schedule::plan(&schedule::Options { quorum_safe, moments, ..options })
     }
 
     async fn inflict(&self, schedule: &Schedule) {

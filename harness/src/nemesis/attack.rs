@@ -295,7 +295,15 @@ mod tests {
     }
 
     fn planned(kind: Kind, aim: Aim, count: u64, seed: u64) -> Planned {
-        Planned { kind, start: Duration::ZERO, duration: Duration::ZERO, aim, count, seed }
+        Planned {
+            kind,
+            start: Duration::ZERO,
+            duration: Duration::ZERO,
+            aim,
+            count,
+            seed,
+            moment: None,
+        }
     }
 
     #[test]

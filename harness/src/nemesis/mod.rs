@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use history_checker::history::Fault;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -18,6 +20,7 @@ pub use self::course::Course;
 pub use self::disk_kind::DiskFault;
 pub use self::kind::{Kind, Lane, UnknownKind};
 pub use self::link_fault::LinkFault;
+pub use self::moment::{Moment, UnknownMoment};
 
 use self::attack::{Attack, Scope};
 use self::schedule::{Planned, Schedule};
@@ -155,8 +158,44 @@ impl Nemesis {
         }
     }
 
-    /// One fault, from its start to its end. Whether it bit.
+    /// One fault, from the moment that it waits for. Whether it bit.
     async fn inflict(
+        &self,
+        planned: &Planned,
+        schedule: &Schedule,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let Some(moment) = planned.moment else {
+            return self.inflict_now(planned, schedule, stop).await;
+        };
+        if moment == Moment::MemberChange {
+            self.has_changed_members.store(true, Ordering::Relaxed);
+        }
+        let mut rng = StdRng::seed_from_u64(planned.seed);
+        let came = tokio::select! {
+            came = moment::bring_about(moment, &self.cluster, &mut rng) => came,
+            () = stopped(stop) => return false,
+        };
+        if !matches!(came, Ok(Some(_))) {
+            let why = came.err().map(|why| format!(": {why}")).unwrap_or_default();
+            let missed = format!("the moment {moment} did not come{why}");
+            self.record_skipped(planned.kind, self.number(), &missed);
+            return false;
+        }
+        let bit = self.inflict_now(planned, schedule, stop).await;
+        if moment == Moment::MemberChange {
+            // Otherwise every such moment would cost a member.
+            let changes = AtomicU64::new(0);
+            tokio::select! {
+                _ = members::reunite(&self.cluster, &changes) => {}
+                () = stopped(stop) => {}
+            }
+        }
+        bit
+    }
+
+    /// One fault, from its start to its end. Whether it bit.
+    async fn inflict_now(
         &self,
         planned: &Planned,
         schedule: &Schedule,

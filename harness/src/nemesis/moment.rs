@@ -1,5 +1,8 @@
-//! Kills at a moment: not some time, but when something has just begun or has just been said.
+//! Moments: not some time, but when something has just begun or has just been said. Any fault can wait for one; one kind of
+//! fault is kills at such moments.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use raftctl::MemberChange;
@@ -11,7 +14,7 @@ use tokio::time::sleep;
 use super::course::Running;
 use super::members::{await_successor, operator};
 use crate::cluster::wait::wait_for;
-use crate::cluster::{Cluster, NodeId, Status};
+use crate::cluster::{Cluster, Network, NodeId, Status};
 
 /// How long a moment is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -29,17 +32,88 @@ const LULL: Duration = Duration::from_millis(150);
 /// The key that is written to see a first acknowledgement.
 const KEY: &str = "moment";
 
-/// When to kill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
-    /// A node writes a snapshot: that node.
-    Snapshot,
+/// Something that happens to a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// Somebody else has become leader: that leader.
+    NewLeader,
     /// A new leader has acknowledged its first write: that leader.
     FirstAck,
+    /// A node writes a snapshot: that node.
+    Snapshot,
     /// So many messages have passed from the leader to a follower: either of them.
     NthMessage,
     /// The leader carries out a change of members: the leader.
     MemberChange,
+}
+
+impl Moment {
+    /// All of them.
+    pub const ALL: [Moment; 5] = [
+        Moment::NewLeader,
+        Moment::FirstAck,
+        Moment::Snapshot,
+        Moment::NthMessage,
+        Moment::MemberChange,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Moment::NewLeader => "new-leader",
+            Moment::FirstAck => "first-ack",
+            Moment::Snapshot => "snapshot",
+            Moment::NthMessage => "nth-message",
+            Moment::MemberChange => "member-change",
+        }
+    }
+
+    /// What it is, for `harness list moments`.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Moment::NewLeader => "leadership is handed over, and somebody else leads",
+            Moment::FirstAck => {
+                "the leader is killed, and the next one acknowledges its first write"
+            }
+            Moment::Snapshot => "the nodes are told to write snapshots, and do so",
+            Moment::NthMessage => "so many messages have passed from the leader to a follower",
+            Moment::MemberChange => {
+                "a follower is to be no member any more, and the change is under way"
+            }
+        }
+    }
+
+    /// The moment of that name.
+    pub fn named(name: &str) -> Option<Moment> {
+        Moment::ALL.into_iter().find(|moment| moment.name() == name)
+    }
+
+    /// Whether a network lets it be seen: the kernel's links are nobody's to count on.
+    pub fn is_possible_with(self, network: Network) -> bool {
+        self != Moment::NthMessage || network == Network::Proxy
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Moment {
+    type Err = UnknownMoment;
+
+    fn from_str(name: &str) -> Result<Moment, UnknownMoment> {
+        Moment::named(name).ok_or_else(|| UnknownMoment { name: name.to_owned() })
+    }
+}
+
+/// No moment has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no moment is called {name:?}; there are {}", Moment::ALL.map(Moment::name).join(", "))]
+pub struct UnknownMoment {
+    /// The name.
+    pub name: String,
 }
 
 /// Kills again and again, at one of these moments each time.
@@ -56,7 +130,7 @@ pub(super) async fn kill_at_moments(
     }
     loop {
         let moment = *moments.choose(&mut rng).unwrap_or(&Moment::Snapshot);
-        if let Some(victim) = await_moment(moment, cluster, &mut rng).await? {
+        if let Some(victim) = bring_about(moment, cluster, &mut rng).await? {
             let killed = cluster.kill(victim).await.map_err(|error| error.to_string())?;
             running.did(u64::from(killed));
             cluster.start_node(victim).await.map_err(|error| error.to_string())?;
@@ -65,8 +139,8 @@ pub(super) async fn kill_at_moments(
     }
 }
 
-/// Waits for such a moment, or brings it about; the node to kill, if it came.
-async fn await_moment(
+/// Waits for such a moment, having done what leads to it; the node that it is about, if it came.
+pub(super) async fn bring_about(
     moment: Moment,
     cluster: &Cluster,
     rng: &mut StdRng,
@@ -91,6 +165,11 @@ async fn await_moment(
                 () = sleep(amid) => {}
             }
             Ok(Some(leader))
+        }
+        Moment::NewLeader => {
+            operator.transfer_leadership(None).await.map_err(|error| error.to_string())?;
+            let Ok((successor, _)) = await_successor(cluster, term).await else { return Ok(None) };
+            Ok(Some(successor))
         }
         Moment::FirstAck => {
             cluster.kill(leader).await.map_err(|error| error.to_string())?;

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use history_checker::history::FaultPlan;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
 use super::kind::{Kind, Lane};
+use super::moment::Moment;
 
 /// What to plan for.
 #[derive(Clone, Debug)]
@@ -37,12 +38,15 @@ pub struct Options {
     pub out_max: u64,
     /// Whether a majority must be left alone at every moment.
     pub quorum_safe: bool,
+    /// Faults wait for one of these, each for another one; none: they wait for nothing.
+    pub moments: Vec<Moment>,
 }
 
 impl Options {
     /// Never takes a quorum away, as far as processes are concerned.
     pub fn new(kinds: Vec<Kind>, seed: u64, nodes: u64, time_limit: Duration) -> Options {
-        Options { kinds, seed, nodes, time_limit, out_max: minority(nodes), quorum_safe: false }
+        let (out_max, moments) = (minority(nodes), Vec::new());
+        Options { kinds, seed, nodes, time_limit, out_max, quorum_safe: false, moments }
     }
 }
 
@@ -92,6 +96,8 @@ pub struct Planned {
     pub count: u64,
     /// Decides what is left to chance when it starts.
     pub seed: u64,
+    /// What it waits for once its time has come; targets are chosen after that.
+    pub moment: Option<Moment>,
 }
 
 /// Which node a fault wants.
@@ -129,7 +135,12 @@ const SQUEEZE_MIN: u64 = 50;
 impl Planned {
     /// For the history.
     pub(super) fn recorded(&self) -> FaultPlan {
-        FaultPlan { aim: self.aim.name().to_owned(), count: self.count, seed: self.seed }
+        FaultPlan {
+            aim: self.aim.name().to_owned(),
+            count: self.count,
+            seed: self.seed,
+            moment: self.moment.map(|moment| moment.name().to_owned()),
+        }
     }
 }
 
@@ -242,6 +253,7 @@ fn plan_lane(options: &Options, kinds: &[Kind], pace: &Pace, rng: &mut StdRng) -
             aim: if met % 2 == 0 { Aim::Leader } else { Aim::Any },
             count: count(options.out_max, rng),
             seed: rng.random(),
+            moment: options.moments.choose(rng).copied(),
         });
         at += on + off;
     }
@@ -359,6 +371,18 @@ mod tests {
     fn same_seed_gives_the_same_plan_and_another_seed_another() {
         assert_eq!(plan_all(7, 5, 30), plan_all(7, 5, 30));
         assert_ne!(plan_all(7, 5, 30), plan_all(8, 5, 30));
+    }
+
+    #[test]
+    fn faults_wait_for_each_moment_and_without_any_the_plan_is_the_same() {
+        let options = Options::new(vec![Kind::Kill, Kind::Halves], 7, 5, Duration::from_mins(1));
+        let calm = plan(&options);
+        assert!(calm.all().all(|planned| planned.moment.is_none()));
+        let eager = plan(&Options { moments: Moment::ALL.to_vec(), ..options });
+        let met: std::collections::BTreeSet<_> =
+            eager.all().filter_map(|planned| planned.moment).collect();
+        assert_eq!(met.len(), Moment::ALL.len());
+        assert_eq!(Moment::ALL.map(|moment| moment.name().parse()), Moment::ALL.map(Ok));
     }
 
     #[test]

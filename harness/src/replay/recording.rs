@@ -50,6 +50,8 @@ impl Recording {
             clients: number(told("clients")),
             rate: number(told("rate")),
             faults: Some(kinds(&faults)),
+            // Each fault says what it waited for.
+            at: None,
             // The limit, that is: which faults there are is decided.
             quorum_safe: said(told("quorum_safe")).unwrap_or(false),
         };
@@ -109,7 +111,7 @@ fn faults(history: &History) -> anyhow::Result<Vec<Planned>> {
         let [kind] = Kind::select(&event.f)?[..] else {
             bail!("{} is no single kind of fault", event.f)
         };
-        let Some(FaultPlan { aim, count, seed }) = fault.plan else {
+        let Some(FaultPlan { aim, count, seed, moment }) = fault.plan else {
             bail!(
                 "the history does not say how fault {} was chosen: it is of an older harness",
                 fault.fault
@@ -129,6 +131,7 @@ fn faults(history: &History) -> anyhow::Result<Vec<Planned>> {
                 .with_context(|| format!("{aim:?} is nothing that a fault aims at"))?,
             count,
             seed,
+            moment: moment.as_deref().map(str::parse).transpose()?,
         });
     }
     Ok(faults)

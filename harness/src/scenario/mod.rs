@@ -20,15 +20,15 @@ use toml::Spanned;
 
 use self::fields::{
     a_tenth_of_a_second, accounts, ascending, balance, between, decided, duration, eight_seconds,
-    fault_kinds, file_name, half_a_minute, lease_drift_percent, model, number_of_keys, one_second,
-    snapshot_log_bytes, some_duration, three, value_bytes,
+    fault_kinds, file_name, half_a_minute, lease_drift_percent, model, moments, number_of_keys,
+    one_second, snapshot_log_bytes, some_duration, three, value_bytes,
 };
 use crate::nemesis as fault;
 use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 32] = [
+const BUILT_IN: [(&str, &str); 33] = [
     ("register.toml", include_str!("../../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../../workloads/append.toml")),
@@ -54,6 +54,7 @@ const BUILT_IN: [(&str, &str); 32] = [
     ("bad-network.toml", include_str!("../../../workloads/bad-network.toml")),
     ("process.toml", include_str!("../../../workloads/process.toml")),
     ("upgrade.toml", include_str!("../../../workloads/upgrade.toml")),
+    ("moments.toml", include_str!("../../../workloads/moments.toml")),
     ("churn.toml", include_str!("../../../workloads/churn.toml")),
     ("snapshot-pressure.toml", include_str!("../../../workloads/snapshot-pressure.toml")),
     ("clock.toml", include_str!("../../../workloads/clock.toml")),
@@ -185,6 +186,9 @@ pub struct Scenario {
     /// Kinds of fault; empty: none.
     #[serde(deserialize_with = "fault_kinds")]
     pub faults: Vec<fault::Kind>,
+    /// Moments that faults wait for, each for one of them; empty: they come some time.
+    #[serde(deserialize_with = "moments", default)]
+    pub at: Vec<fault::Moment>,
     /// A snapshot is due when a node's log has grown by this much, bytes; left out: the daemon's own default.
     #[serde(deserialize_with = "snapshot_log_bytes", default)]
     pub snapshot_log_bytes: Option<u64>,
@@ -276,6 +280,8 @@ pub struct Changes {
     pub rate: Option<u64>,
     /// Other kinds of fault; `Some([])` for none.
     pub faults: Option<Vec<fault::Kind>>,
+    /// Other moments that faults wait for.
+    pub at: Option<Vec<fault::Moment>>,
     /// Whether a majority is to be left alone though the scenario does not ask for it.
     pub quorum_safe: bool,
 }
@@ -375,6 +381,11 @@ impl Scenario {
             ("value_bytes", "the model register or cas-register")
         } else if transfers != self.opening_balance.is_some() {
             ("opening_balance", "transfers among the operations, and transfers need it")
+        } else if self.quorum_safe && !self.at.is_empty() {
+            (
+                "at",
+                "a schedule that is not quorum_safe: moments are brought about by what is none, either",
+            )
         } else {
             return None;
         };
@@ -404,6 +415,9 @@ impl Scenario {
             self.minima.leader_changes = 0;
             self.faults.clone_from(faults);
         }
+        if let Some(at) = &changes.at {
+            self.at.clone_from(at);
+        }
         self.quorum_safe |= changes.quorum_safe;
         self
     }
@@ -424,6 +438,19 @@ impl Scenario {
 
     /// An error if every fault takes the majority away that it is to leave alone.
     pub fn refuse_unsafe(&self) -> anyhow::Result<()> {
+        if self.quorum_safe && !self.at.is_empty() {
+            anyhow::bail!(
+                "{}: --at and --quorum-safe exclude each other: moments are brought about by kills and changes of members",
+                self.name
+            );
+        }
+        if !self.at.is_empty() && self.nodes < NODES_TO_SPARE_ONE {
+            let nodes = terminal::plural(self.nodes, "node");
+            anyhow::bail!(
+                "{} has {nodes}, and the moments of --at take {NODES_TO_SPARE_ONE}: raise --nodes",
+                self.name
+            );
+        }
         if self.quorum_safe && self.nodes < NODES_TO_SPARE_ONE {
             let nodes = terminal::plural(self.nodes, "node");
             anyhow::bail!(

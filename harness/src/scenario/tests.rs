@@ -176,3 +176,16 @@ fn readers_need_something_to_read_and_transfers_an_opening_balance() {
     let poor: Vec<_> = of("bank.toml").lines().filter(|line| !line.starts_with("open")).collect();
     assert!(error(&poor.join("\n")).contains("transfers need it"));
 }
+
+#[test]
+fn moments_are_known_by_name_and_exclude_quorum_safety() {
+    let at = |names: &str| GOOD.replace("[minima]", &format!("at = {names}\n[minima]"));
+    let scenario = Scenario::parse("mine.toml", &at("[\"new-leader\", \"first-ack\"]")).unwrap();
+    assert_eq!(scenario.at, [fault::Moment::NewLeader, fault::Moment::FirstAck]);
+    let unknown = error(&at("[\"noon\"]"));
+    assert!(unknown.contains("\"noon\"") && unknown.contains("new-leader, first-ack"), "{unknown}");
+    let both = error(&at("[\"snapshot\"]\nquorum_safe = true"));
+    assert!(both.contains("quorum_safe"), "{both}");
+    let few = Scenario { nodes: 2, ..scenario };
+    assert!(few.refuse_unsafe().unwrap_err().to_string().contains("raise --nodes"));
+}

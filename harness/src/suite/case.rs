@@ -13,7 +13,7 @@ use super::Suite;
 use super::conclude::{Concluded, conclude};
 use super::table::{Ran, canary_note, ran};
 use crate::canary::sighting;
-use crate::nemesis::Kind;
+use crate::nemesis::{Kind, Moment};
 use crate::report::RunSummary;
 use crate::runner::{self, Plan};
 use crate::scenario::{self, Scenario};
@@ -98,6 +98,7 @@ impl Suite<'_> {
             ("scenario", json!(scenario.text)),
             ("clients", json!(scenario.clients)),
             ("rate", json!(scenario.rate)),
+            ("at", json!(names(&scenario.at))),
             ("quorum_safe", json!(scenario.quorum_safe)),
             ("time_limit_ms", json!(self.args.time_limit.as_millis())),
             ("op_timeout_ms", json!(scenario.op_timeout.as_millis())),
@@ -125,6 +126,7 @@ impl Suite<'_> {
         flag("--clients", args.clients.map(|n| n.to_string()));
         flag("--rate", args.rate.map(|n| n.to_string()));
         flag("--faults", args.faults.as_ref().map(|kinds| kinds.join(",")));
+        flag("--at", args.at.as_ref().map(|moments| names(moments).join(",")));
         let backend = backend_name(args.backend);
         flag("--backend", (args.backend != cli::Backend::default()).then(|| backend.to_owned()));
         for daemon in &args.raftd {
@@ -176,6 +178,10 @@ impl Suite<'_> {
 fn with_own(versions: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let own = ("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     versions.clone().into_iter().chain([own]).collect()
+}
+
+fn names(moments: &[Moment]) -> Vec<&'static str> {
+    moments.iter().copied().map(Moment::name).collect()
 }
 
 /// The harness as the user called it.

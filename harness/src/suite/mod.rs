@@ -46,6 +46,7 @@ impl<'a> Suite<'a> {
             clients: args.clients,
             rate: args.rate,
             faults: faults.transpose()?,
+            at: args.at.clone(),
             quorum_safe: args.quorum_safe,
         };
         let mut scenarios: Vec<Scenario> = Scenario::named(&args.workloads)?

@@ -30,6 +30,12 @@ pub(super) fn possible_faults(words: &[String], network: Network) -> anyhow::Res
 /// An error if a workload of its own accord has faults that cannot be made here.
 pub(super) fn refuse_unavailable(scenario: &Scenario, network: Network) -> anyhow::Result<()> {
     refuse_without_proxy(scenario, network)?;
+    if let Some(moment) = scenario.at.iter().find(|moment| !moment.is_possible_with(network)) {
+        bail!(
+            "{}: the backend netns cannot see the moment {moment}; use --backend proxy",
+            scenario.name
+        );
+    }
     for kind in scenario.faults() {
         kind.check_here().with_context(|| format!("{} has the fault {kind}", scenario.name))?;
     }

@@ -26,6 +26,7 @@ fn only(kind: Kind, duration_ms: u64, attempts: u64) -> Schedule {
         aim: Aim::Any,
         count: 1,
         seed: 1,
+        moment: None,
     };
     // Each try waits for a leader that there is not, holds on to bite, and leaves a gap.
     let end = Duration::from_millis((1000 + 2 * duration_ms + 300) * attempts);

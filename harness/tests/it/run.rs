@@ -120,6 +120,34 @@ fn build_for_a_node_that_there_is_not_is_refused() {
 }
 
 #[test]
+fn faults_wait_for_moments_and_the_history_says_which() {
+    let _alone = one_cluster_at_a_time();
+    let results = tempfile::tempdir().unwrap();
+    let mut run = harness();
+    run.args([
+        "run",
+        "register",
+        "--seed",
+        "7",
+        "--nodes",
+        "3",
+        "--faults",
+        "isolate-leader,delay",
+    ]);
+    run.args(["--at", "new-leader,first-ack,snapshot,nth-message,member-change"]);
+    run.arg("--raftd").arg(raftd()).args(["--results"]).arg(results.path());
+    run.args(CALM).assert().code(0).stdout(contains("--at new-leader,first-ack"));
+    let directory = run_directory(results.path(), "register");
+    let history = fs::read_to_string(directory.join("history.jsonl")).unwrap();
+    let lines: Vec<Value> =
+        history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let begun = |line: &&Value| line["value"]["outcome"] == "installed";
+    let waited: Vec<_> =
+        lines.iter().filter(begun).map(|line| line["value"]["plan"]["moment"].clone()).collect();
+    assert!(!waited.is_empty() && waited.iter().all(Value::is_string), "{waited:?}");
+}
+
+#[test]
 fn clock_that_is_set_is_proven_and_leaves_nothing_behind() {
     if let Err(missing) = harness::cluster::faketime::library() {
         eprintln!("skipped: {missing}");

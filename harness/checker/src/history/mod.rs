@@ -232,6 +232,9 @@ pub struct FaultPlan {
     pub count: u64,
     /// What decided whatever was left to chance.
     pub seed: u64,
+    /// What it waited for, besides its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moment: Option<String>,
 }
 
 /// `value` of a node's exit.
