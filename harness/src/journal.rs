@@ -309,6 +309,7 @@ mod tests {
             journal.live().anomalies
         };
         let leads = |node, term| ClusterEvent::Role {
+            is_asked: false,
             node,
             role: "leader".to_owned(),
             term,

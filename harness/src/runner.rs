@@ -26,7 +26,7 @@ use tokio::time::{interval, sleep};
 
 use crate::client::{Access, Values};
 use crate::cluster::wait::{TimedOut, wait_for};
-use crate::cluster::{self, Builds, Cluster, Network};
+use crate::cluster::{self, Builds, Cluster, Network, Recorder};
 use crate::daemon;
 use crate::journal::{FLUSH_EVERY, Journal, Phase};
 use crate::nemesis::schedule::{self, Schedule};
@@ -44,6 +44,10 @@ const CARETAKER_KEY: &str = "caretaker";
 
 /// How often more faults are planned for kinds that have not bitten often enough when the time is up.
 const ROUNDS_MORE_MAX: u64 = 3;
+
+/// How often nodes are asked for their status, and how long each may take.
+const POLL_EVERY: Duration = Duration::from_millis(25);
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// How long such a round takes: a lead, and room for each kind.
 const ROUND_MORE: Duration = Duration::from_millis(1500);
@@ -122,7 +126,7 @@ async fn run_cluster(
         builds: plan.builds.clone(),
         ..cluster::Options::new(&plan.builds.all, plan.scenario.nodes, &directory.path)
     };
-    let recorder: Arc<dyn cluster::Recorder> = Arc::<Journal>::clone(journal);
+    let recorder: Arc<dyn Recorder> = Arc::<Journal>::clone(journal);
     let cluster = tokio::select! {
         biased;
         () = interruption(interrupted) => {
@@ -222,6 +226,7 @@ impl Bench<'_> {
                 quiet?;
                 false
             }
+            failed = self.poll_status(&access) => return Err(failed),
         };
         self.journal.phase(Phase::Heal);
         if is_decided {
@@ -280,6 +285,34 @@ impl Bench<'_> {
             let limit =
                 ROUND_MORE + ROUND_MORE_PER_KIND * u32::try_from(missing.len()).unwrap_or(1);
             self.inflict(&self.schedule(missing, round, limit)).await;
+        }
+    }
+
+    /// Asks all nodes again and again who leads, if that is what the workload is about. Returns only if it cannot.
+    async fn poll_status(&self, access: &Access) -> anyhow::Error {
+        if !self.plan.scenario.poll_status {
+            return pending().await;
+        }
+        let access = Access { timeout: POLL_TIMEOUT, ..access.clone() };
+        let onlooker = match access.caretaker(None) {
+            Ok(onlooker) => onlooker,
+            Err(error) => return error.into(),
+        };
+        let mut last = BTreeMap::new();
+        let mut ticks = interval(POLL_EVERY);
+        loop {
+            ticks.tick().await;
+            let all = onlooker.status_of_all().await;
+            // One that does not answer says nothing.
+            for Status { node, role, term, leader, .. } in
+                all.into_iter().filter_map(|node| node.status.ok()).map(|status| *status)
+            {
+                let said = (role.clone(), term, leader);
+                if last.insert(node, said.clone()).as_ref() != Some(&said) {
+                    let event = cluster::Event::Role { is_asked: true, node, role, term, leader };
+                    self.journal.record(Instant::now(), event);
+                }
+            }
         }
     }
 

@@ -68,7 +68,7 @@ impl Board {
                 });
             }
             Said::Role { role, term, leader } => {
-                let event = Event::Role { node, role: role.clone(), term, leader };
+                let event = Event::Role { is_asked: false, node, role: role.clone(), term, leader };
                 self.recorder.record(Instant::now(), event);
                 self.change(node, |view| view.role = Some(Role { role, term, leader }));
             }

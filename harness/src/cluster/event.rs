@@ -18,8 +18,10 @@ pub enum Event {
         /// Its process.
         pid: u32,
     },
-    /// A node's log says that its role, its term or its leader changed.
+    /// A node says that its role, its term or its leader changed.
     Role {
+        /// Whether it says so because it was asked for its status, not by itself in its log.
+        is_asked: bool,
         /// The node.
         node: NodeId,
         /// `leader`, `follower`, `candidate` or `pre-candidate`.
@@ -68,7 +70,8 @@ impl Event {
     pub fn f(&self) -> &'static str {
         match self {
             Event::Start { .. } => "start",
-            Event::Role { .. } => "role",
+            Event::Role { is_asked: false, .. } => "role",
+            Event::Role { is_asked: true, .. } => "status",
             Event::Panic { .. } => "panic",
             Event::Exit { .. } => "exit",
             Event::Fault { f, .. } => f,

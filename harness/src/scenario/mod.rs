@@ -124,6 +124,7 @@ pub enum Error {
 /// A workload with everything that a run of it needs to know.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of a file")]
 pub struct Scenario {
     /// Its name: a directory under `results/`.
     #[serde(deserialize_with = "file_name")]
@@ -183,6 +184,9 @@ pub struct Scenario {
     /// find together by itself.
     #[serde(default)]
     pub idle: bool,
+    /// Whether all nodes are asked for their status all the time, and who says that it leads is held against what others say.
+    #[serde(default)]
+    pub poll_status: bool,
     /// Kinds of fault; empty: none.
     #[serde(deserialize_with = "fault_kinds")]
     pub faults: Vec<fault::Kind>,

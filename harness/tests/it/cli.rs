@@ -61,7 +61,7 @@ fn wrong_usage_exits_64_and_names_the_remedy() {
         (&["run", "register", "--raftd", "/nowhere/raftd"], "there is no raftd at /nowhere/raftd"),
         (&["check", "/nowhere/history.jsonl"], "there is no history at /nowhere/history.jsonl"),
         (&["report", "/nowhere"], "is this the directory of one run?"),
-        (&["list", "everything"], "[possible values: workloads, faults, models, targets]"),
+        (&["list", "everything"], "[possible values: workloads, faults, moments, models, targets]"),
     ];
     for (args, message) in cases {
         harness().args(*args).assert().code(64).stderr(contains(*message));

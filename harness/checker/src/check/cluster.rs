@@ -12,6 +12,8 @@ use crate::ops::{NEVER, Position};
 pub(crate) struct Cluster {
     /// Who said that it leads which term.
     pub(crate) leaders: Vec<Lead>,
+    /// Who said so when asked for its status.
+    pub(crate) asked: Vec<Lead>,
     /// All faults, in order of their start.
     pub(crate) faults: Vec<FaultSpan>,
     /// Phases of the run, in order.
@@ -81,6 +83,15 @@ pub(crate) fn node_of(process: &Process) -> Option<u64> {
     }
 }
 
+/// What an event says of a leader.
+fn lead(event: &Event) -> Option<Lead> {
+    if event.value.get("role").and_then(|role| role.as_str()) != Some("leader") {
+        return None;
+    }
+    let term = event.value.get("term").and_then(serde_json::Value::as_u64)?;
+    Some(Lead { event: event.index, time: event.time, node: node_of(&event.process)?, term })
+}
+
 impl Cluster {
     pub(crate) fn of(history: &History) -> Cluster {
         let mut cluster = Cluster::default();
@@ -97,21 +108,12 @@ impl Cluster {
                         time: event.time,
                     });
                 }
-                (_, "role") => cluster.role(event),
+                (_, "role") => cluster.leaders.extend(lead(event)),
+                (_, "status") => cluster.asked.extend(lead(event)),
                 _ => {}
             }
         }
         cluster
-    }
-
-    fn role(&mut self, event: &Event) {
-        if event.value.get("role").and_then(|role| role.as_str()) != Some("leader") {
-            return;
-        }
-        let term = event.value.get("term").and_then(serde_json::Value::as_u64);
-        if let (Some(node), Some(term)) = (node_of(&event.process), term) {
-            self.leaders.push(Lead { event: event.index, time: event.time, node, term });
-        }
     }
 
     fn fault(&mut self, event: &Event, numbers: &mut BTreeMap<u64, usize>) {

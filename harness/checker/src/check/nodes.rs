@@ -94,13 +94,13 @@ fn panic(event: &Event, node: u64) -> Violation {
 fn two_leaders(cluster: &Cluster) -> Vec<Violation> {
     let mut first: BTreeMap<u64, Lead> = BTreeMap::new();
     let mut found: BTreeMap<u64, Violation> = BTreeMap::new();
-    for lead in &cluster.leaders {
+    for lead in cluster.leaders.iter().chain(&cluster.asked) {
         let other = *first.entry(lead.term).or_insert(*lead);
         if other.node == lead.node || found.contains_key(&lead.term) {
             continue;
         }
         let explanation = format!(
-            "{} became leader of term {} at {}, and {} became leader of the same term at {}. A term has \
+            "{} led term {} at {}, and {} led the same term at {}. A term has \
              one leader at most, so a node voted twice or a vote was counted that was not given.",
             text::node(other.node),
             lead.term,
@@ -126,5 +126,42 @@ fn violation(class: &str, explanation: String, events: Vec<u64>, time: u64) -> V
         time,
         core: None,
         stale: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who leads by these events: node, how it says so, role, term.
+    fn found(events: &[(u64, &str, &str, u64)]) -> Vec<Violation> {
+        let mut text =
+            json!({"history": 1, "workload": "w", "model": "register"}).to_string() + "\n";
+        for (index, (node, f, role, term)) in events.iter().enumerate() {
+            let event = json!({
+                "index": index, "time": index, "process": format!("node-{node}"), "type": "info",
+                "f": f, "value": {"role": role, "term": term},
+            });
+            text = format!("{text}{event}\n");
+        }
+        two_leaders(&Cluster::of(&History::parse(text.as_bytes(), "test").unwrap()))
+    }
+
+    #[test]
+    fn term_has_one_leader_whether_nodes_say_so_themselves_or_when_asked() {
+        for (first, second) in
+            [("role", "role"), ("role", "status"), ("status", "role"), ("status", "status")]
+        {
+            let two = [(1, first, "leader", 4), (2, second, "leader", 4)];
+            let violations = found(&two);
+            assert_eq!(violations.len(), 1, "{first}, {second}");
+            assert!(violations[0].explanation.contains("term 4"), "{violations:?}");
+            let same = [(1, first, "leader", 4), (1, second, "leader", 4)];
+            assert!(found(&same).is_empty());
+            let later = [(1, first, "leader", 4), (2, second, "leader", 5)];
+            assert!(found(&later).is_empty());
+            let follower = [(1, first, "leader", 4), (2, second, "follower", 4)];
+            assert!(found(&follower).is_empty());
+        }
     }
 }

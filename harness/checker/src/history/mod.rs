@@ -29,6 +29,7 @@
 //! | `nemesis` | the fault kind: `kill`, `pause`, `isolate-one`, `isolate-leader`, `halves`, `bridge`, `ring`, `one-way`, `block-client` | [`Fault`] |
 //! | `node-ID` | `start` | `{"pid":…}` |
 //! | `node-ID` | `role` | `{"role":…,"term":…,"leader":…}`, as the node's log reports it |
+//! | `node-ID` | `status` | the same, as the node says when it is asked |
 //! | `node-ID` | `exit` | [`Exit`] |
 //! | `node-ID` | `panic` | `{"line":…}`: a line of its log that no correct node writes |
 //! | `node-ID` | `state` | [`NodeState`], in the end |
