@@ -9,6 +9,8 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use crate::nemesis::Moment;
+
 /// Where they are, in a checkout.
 pub const FOLDER: &str = "harness/mutants";
 
@@ -70,6 +72,8 @@ pub struct Run {
     pub rate: Option<u64>,
     /// Kinds of fault; otherwise the workload's.
     pub faults: Option<Vec<String>>,
+    /// Moments that faults wait for; otherwise the workload's.
+    pub at: Option<Vec<Moment>>,
     /// How long traffic and faults go on.
     #[serde(deserialize_with = "time_limit")]
     pub time_limit: Duration,

@@ -14,6 +14,7 @@ use super::child::{Child, Ended};
 use super::museum::{Run, Sim};
 use crate::cluster::logs::last_lines;
 use crate::exit::Exit;
+use crate::nemesis::Moment;
 use crate::store;
 
 /// How much longer than its time limit a run may take: for recovery, final reads, and checking.
@@ -125,6 +126,8 @@ pub(super) fn words(run: &Run, seed: u64) -> Vec<OsString> {
     flag("--clients", run.clients.map(|clients| clients.to_string()));
     flag("--rate", run.rate.map(|rate| rate.to_string()));
     flag("--faults", run.faults.as_ref().map(|kinds| kinds.join(",")));
+    let moments = |at: &Vec<Moment>| at.iter().map(|moment| moment.name()).collect::<Vec<_>>();
+    flag("--at", run.at.as_ref().map(|at| moments(at).join(",")));
     flag("--seed", Some(seed.to_string()));
     words.into_iter().map(OsString::from).collect()
 }

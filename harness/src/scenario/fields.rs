@@ -122,13 +122,6 @@ pub(super) fn fault_kinds<'de, D: Deserializer<'de>>(
     select_faults(&Vec::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
-pub(super) fn moments<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<fault::Moment>, D::Error> {
-    let names: Vec<String> = Vec::deserialize(deserializer)?;
-    names.iter().map(|name| name.parse().map_err(D::Error::custom)).collect()
-}
-
 /// Only canaries are expected to be invalid, and nothing is expected to be unknown.
 pub(super) fn decided<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verdict, D::Error> {
     match Verdict::deserialize(deserializer)? {

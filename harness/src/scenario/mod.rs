@@ -20,8 +20,8 @@ use toml::Spanned;
 
 use self::fields::{
     a_tenth_of_a_second, accounts, ascending, balance, between, decided, duration, eight_seconds,
-    fault_kinds, file_name, half_a_minute, lease_drift_percent, model, moments, number_of_keys,
-    one_second, snapshot_log_bytes, some_duration, three, value_bytes,
+    fault_kinds, file_name, half_a_minute, lease_drift_percent, model, number_of_keys, one_second,
+    snapshot_log_bytes, some_duration, three, value_bytes,
 };
 use crate::nemesis as fault;
 use crate::terminal;
@@ -191,7 +191,7 @@ pub struct Scenario {
     #[serde(deserialize_with = "fault_kinds")]
     pub faults: Vec<fault::Kind>,
     /// Moments that faults wait for, each for one of them; empty: they come some time.
-    #[serde(deserialize_with = "moments", default)]
+    #[serde(default)]
     pub at: Vec<fault::Moment>,
     /// A snapshot is due when a node's log has grown by this much, bytes; left out: the daemon's own default.
     #[serde(deserialize_with = "snapshot_log_bytes", default)]
