@@ -66,11 +66,13 @@ impl FaultSpan {
     /// What it does to a node that it touches.
     pub(crate) fn state_of_node(&self) -> &'static str {
         match self.kind.as_str() {
-            "kill" => "was being killed and restarted",
+            "kill" | "kill-all" => "was being killed and restarted",
             "pause" => "was paused",
             "isolate-one" | "isolate-leader" => "was cut off",
             "block-client" => "was cut off from clients",
-            _ => "was in a partition",
+            "halves" | "bridge" | "ring" | "one-way" | "partial-mesh" | "thirds" | "one-way-link"
+            | "lose-link" | "keep-one" => "was in a partition",
+            _ => "was under a fault",
         }
     }
 }
