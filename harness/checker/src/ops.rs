@@ -105,7 +105,7 @@ pub enum Seen {
 }
 
 /// A run of the key's [`KeyOps::items`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct List {
     /// First.
     pub start: u32,

@@ -70,8 +70,8 @@ impl FaultSpan {
             "pause" => "was paused",
             "isolate-one" | "isolate-leader" => "was cut off",
             "block-client" => "was cut off from clients",
-            "halves" | "bridge" | "ring" | "one-way" | "partial-mesh" | "thirds" | "one-way-link"
-            | "lose-link" | "keep-one" => "was in a partition",
+            "halves" | "bridge" | "ring" | "one-way" | "partial-mesh" | "thirds"
+            | "one-way-link" | "lose-link" | "keep-one" => "was in a partition",
             _ => "was under a fault",
         }
     }

@@ -12,6 +12,8 @@ use crate::ops::{KeyOps, List, NOTHING, Word, Words, index};
 pub(crate) struct Interner {
     numbers: HashTable<Known>,
     hasher: DefaultHashBuilder,
+    /// The list of each key that was kept last: the next one mostly begins like it.
+    lists: Vec<List>,
 }
 
 /// A number that was given out.
@@ -53,6 +55,45 @@ impl Intake<'_> {
                 self.find(b'v', &value.to_string())
             }
         }
+    }
+
+    /// Keeps a list of values, which nobody will change; what it has in common with the key's last one is kept once.
+    pub(crate) fn values(&mut self, items: &[Datum<'_>]) -> Result<List, Full> {
+        let number = index(self.number);
+        if self.interner.lists.len() <= number {
+            self.interner.lists.resize(self.keys.len(), List::default());
+        }
+        let last = self.interner.lists[number];
+        let guesses = index(last.len);
+        let mut alike = 0;
+        for item in items.iter().take(guesses) {
+            let key = &self.keys[number];
+            let guess = key.items[index(last.start) + alike];
+            if !matches!(item, Datum::Text(text) if is(&key.words, guess, b's', text)) {
+                break;
+            }
+            alike += 1;
+        }
+        let is_at_the_end = index(last.start) + guesses == self.keys[number].items.len();
+        let list = if alike == items.len() {
+            List { start: last.start, len: u32::try_from(alike).map_err(|_| Full)? }
+        } else if alike == guesses && is_at_the_end && guesses > 0 {
+            let rest = self.words(&items[alike..])?;
+            let List { len, .. } = self.list(&rest)?;
+            List { start: last.start, len: last.len + len }
+        } else {
+            let rest = self.words(&items[alike..])?;
+            let start = index(last.start);
+            let mut all = self.keys[number].items[start..start + alike].to_vec();
+            all.extend(rest);
+            self.list(&all)?
+        };
+        self.interner.lists[number] = list;
+        Ok(list)
+    }
+
+    fn words(&mut self, items: &[Datum<'_>]) -> Result<Vec<Word>, Full> {
+        items.iter().map(|item| self.word(item)).collect()
     }
 
     /// Keeps a list.
@@ -114,5 +155,67 @@ impl Texts {
     /// The text of a number.
     pub(crate) fn text(&self, number: u32) -> Option<&str> {
         (number != 0).then(|| self.words.text(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::model::Model;
+
+    /// Most begin like the one before, some do not, some are none of texts.
+    fn next_list(last: &[String], rng: &mut StdRng) -> Vec<String> {
+        let mut list = last.to_vec();
+        match rng.random_range(0..6) {
+            0 => list.truncate(rng.random_range(0..=last.len())),
+            1 if !last.is_empty() => {
+                let at = rng.random_range(0..last.len());
+                list[at] = format!("x{}", rng.random_range(0..3));
+            }
+            2 => list.clear(),
+            _ => {}
+        }
+        let more = rng.random_range(0..3);
+        list.extend((0..more).map(|_| format!("v{}", rng.random_range(0..20))));
+        list
+    }
+
+    #[test]
+    fn lists_that_are_kept_once_are_what_they_were() {
+        for seed in 0..200 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut keys = [KeyOps::new(Model::Append, None), KeyOps::new(Model::Append, None)];
+            let mut interner = Interner::default();
+            let mut kept: Vec<(usize, List, Vec<String>)> = Vec::new();
+            let mut last = [Vec::new(), Vec::new()];
+            for _ in 0..60 {
+                let number = rng.random_range(0..2);
+                last[number] = next_list(&last[number], &mut rng);
+                let items = last[number].iter().map(|text| Datum::Text(Cow::from(text.as_str())));
+                let items: Vec<Datum<'_>> = items.collect();
+                let mut intake = Intake {
+                    number: u32::try_from(number).unwrap(),
+                    keys: &mut keys,
+                    interner: &mut interner,
+                };
+                // Something else comes between, now and then.
+                if rng.random_ratio(1, 4) {
+                    let word = intake.word(&Datum::Int(7)).unwrap();
+                    intake.list(&[word, word]).unwrap();
+                }
+                kept.push((number, intake.values(&items).unwrap(), last[number].clone()));
+            }
+            for (number, list, texts) in &kept {
+                let key = &keys[*number];
+                let found: Vec<&str> =
+                    key.list(*list).iter().map(|&word| key.words.text(word)).collect();
+                assert_eq!(found, *texts, "seed {seed}");
+            }
+        }
     }
 }

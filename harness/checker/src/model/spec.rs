@@ -93,14 +93,12 @@ impl Values<'_, '_> {
                 return Err(Bad::Shape(EXPECTED));
             }
         };
-        let mut words = Vec::with_capacity(items.len());
-        for item in items {
-            if item.is_null() {
-                return Err(Bad::Shape(EXPECTED));
-            }
-            words.push(self.scalar_of(item, EXPECTED)?);
+        let is_value =
+            |item: &Datum<'_>| !matches!(item, Datum::Null | Datum::List(_) | Datum::Map(_));
+        if !items.iter().all(is_value) {
+            return Err(Bad::Shape(EXPECTED));
         }
-        Ok(self.intake.list(&words)?)
+        Ok(self.intake.values(items)?)
     }
 
     /// A number.
