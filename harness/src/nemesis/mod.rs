@@ -224,13 +224,16 @@ impl Nemesis {
             if is_bearable { Ok(attack) } else { Err("no majority would be left alone".to_owned()) }
         });
         // Nothing else happens between the choice and its entry among the active ones.
-        let attack = match bearable {
+        let mut attack = match bearable {
             Ok(attack) => attack,
             Err(why) => {
                 self.record_skipped(planned.kind, fault, &why);
                 return false;
             }
         };
+        if let Some(moment) = planned.moment {
+            attack.text = format!("{} at {moment}", attack.text);
+        }
         self.begin(fault, planned, attack).await;
         let end = Instant::now() + planned.duration;
         let active = self.active().get(&fault).cloned();

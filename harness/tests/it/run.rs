@@ -145,6 +145,10 @@ fn faults_wait_for_moments_and_the_history_says_which() {
     let waited: Vec<_> =
         lines.iter().filter(begun).map(|line| line["value"]["plan"]["moment"].clone()).collect();
     assert!(!waited.is_empty() && waited.iter().all(Value::is_string), "{waited:?}");
+    for line in lines.iter().filter(begun) {
+        let moment = format!(" at {}", line["value"]["plan"]["moment"].as_str().unwrap());
+        assert!(line["value"]["text"].as_str().unwrap().ends_with(&moment), "{line}");
+    }
 }
 
 #[test]
