@@ -180,12 +180,14 @@ fn clock_that_is_set_is_proven_and_leaves_nothing_behind() {
     let proofs: Vec<u64> =
         lines.iter().filter(ends).map(|line| line["value"]["proof"].as_u64().unwrap()).collect();
     assert!(proofs.iter().any(|ms| *ms > 5_000), "no clock was seconds off: {proofs:?}");
-    // Whatever is in shared memory is of processes that still run: of another test, say.
-    for entry in fs::read_dir("/dev/shm").unwrap().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        let pid = name.strip_prefix("faketime_shm_").or(name.strip_prefix("sem.faketime_sem_"));
-        let lives = |pid: &str| Path::new("/proc").join(pid).exists();
-        assert!(pid.is_none_or(lives), "{name} was left behind");
+    let started = lines.iter().filter(|line| line["f"] == "start" && line["process"] != "nemesis");
+    let pids: Vec<u64> = started.map(|line| line["value"]["pid"].as_u64().unwrap()).collect();
+    assert!(pids.len() > 3, "{pids:?}");
+    for pid in pids {
+        for name in ["faketime_shm_", "sem.faketime_sem_"] {
+            let path = Path::new("/dev/shm").join(format!("{name}{pid}"));
+            assert!(!path.exists(), "{} was left behind", path.display());
+        }
     }
 }
 
