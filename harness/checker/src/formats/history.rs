@@ -60,15 +60,38 @@ const KIND: u16 = 1 << 3;
 const F: u16 = 1 << 4;
 const ALL: u16 = INDEX | TIME | PROCESS | KIND | F;
 
+/// Reads the fields that every event has, if they stand in the order in which they are written; otherwise none, and the
+/// event may be half filled in.
+#[inline]
+fn begin<'a>(json: &mut Json<'a>, event: &mut RawEvent<'a>) -> Option<()> {
+    json.passes_all(b"{\"index\":").then_some(())?;
+    event.index = Some(json.small_number()?);
+    json.passes_all(b",\"time\":").then_some(())?;
+    event.time = Some(json.small_number()?);
+    json.passes_all(b",\"process\":").then_some(())?;
+    event.process = RawProcess::Client(json.small_number()?);
+    json.passes_all(b",\"type\":").then_some(())?;
+    event.kind = kind_named(json.plain_string()?.as_bytes())?;
+    json.passes_all(b",\"f\":").then_some(())?;
+    event.f = Cow::Borrowed(json.plain_string()?);
+    Some(())
+}
+
 /// Reads what a client's line says; none if there is anything unusual in it.
 fn scan<'a>(line: &'a str, event: &mut RawEvent<'a>) -> Option<()> {
     let mut json = Json::new(line);
-    json.blanks();
-    if !json.passes(b'{') {
-        return None;
-    }
     let mut seen = Seen::default();
-    let mut first = true;
+    let mut first = false;
+    if begin(&mut json, event).is_some() {
+        seen = Seen(ALL);
+    } else {
+        json = Json::new(line);
+        json.blanks();
+        if !json.passes(b'{') {
+            return None;
+        }
+        first = true;
+    }
     loop {
         let name = match json.plain_field(first) {
             Some(name) => Cow::Borrowed(name),
@@ -118,7 +141,11 @@ fn scan_optional<'a>(name: &[u8], json: &mut Json<'a>, event: &mut RawEvent<'a>)
             5
         }
         b"value" => {
-            event.value = json.value(0).ok().filter(usual)?;
+            let value = json.value(0).ok()?;
+            if !json.is_plain() && !usual(&value) {
+                return None;
+            }
+            event.value = value;
             6
         }
         b"error" => {

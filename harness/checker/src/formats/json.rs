@@ -11,11 +11,18 @@ use crate::datum::Datum;
 pub(super) struct Json<'a> {
     text: &'a str,
     at: usize,
+    /// See [`Json::is_plain`].
+    plain: bool,
 }
 
 impl<'a> Json<'a> {
     pub(super) fn new(text: &'a str) -> Json<'a> {
-        Json { text, at: 0 }
+        Json { text, at: 0, plain: true }
+    }
+
+    /// Whether all values so far were scalars and lists of such, and no number a fraction or a large one.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
     }
 
     pub(super) fn at(&self) -> usize {
@@ -139,6 +146,28 @@ impl<'a> Json<'a> {
         Ok(Cow::Owned(text))
     }
 
+    /// Whether these bytes are next; if so, they are passed.
+    #[inline]
+    pub(super) fn passes_all<const N: usize>(&mut self, bytes: &[u8; N]) -> bool {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let next = rest.first_chunk::<N>() == Some(bytes);
+        self.at += if next { N } else { 0 };
+        next
+    }
+
+    /// A string without escapes; otherwise none, and nothing is passed.
+    #[inline]
+    pub(super) fn plain_string(&mut self) -> Option<&'a str> {
+        let start = self.at + 1;
+        let rest = self.text.as_bytes().get(start..)?;
+        let length = plain_length(rest)?;
+        if self.peek() != Some(b'"') || rest.get(length) != Some(&b'"') {
+            return None;
+        }
+        self.at = start + length + 1;
+        self.text.get(start..start + length)
+    }
+
     /// A whole number that is not negative and has at most 18 digits; otherwise none, and nothing is passed.
     #[inline]
     pub(super) fn small_number(&mut self) -> Option<u64> {
@@ -200,7 +229,10 @@ impl<'a> Json<'a> {
         // Minus nothing is no integer, but the fraction -0.0.
         Ok(match written.parse() {
             Ok(number) if written != "-0" => Datum::Int(number),
-            _ => Datum::Other(Cow::Borrowed(written)),
+            _ => {
+                self.plain = false;
+                Datum::Other(Cow::Borrowed(written))
+            }
         })
     }
 
@@ -214,7 +246,10 @@ impl<'a> Json<'a> {
         let mut items = Vec::with_capacity(if depth == 0 { 16 } else { 0 });
         loop {
             self.blanks();
-            items.push(self.value(depth + 1)?);
+            items.push(match self.plain_string() {
+                Some(text) => Datum::Text(Cow::Borrowed(text)),
+                None => self.value(depth + 1)?,
+            });
             self.blanks();
             if self.passes(b']') {
                 return Ok(Datum::List(items));
@@ -227,6 +262,7 @@ impl<'a> Json<'a> {
 
     fn object(&mut self, depth: usize) -> Result<Datum<'a>, Fault> {
         self.at += 1;
+        self.plain = false;
         let mut entries = Vec::new();
         self.blanks();
         if self.passes(b'}') {

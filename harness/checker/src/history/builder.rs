@@ -1,14 +1,12 @@
 //! Takes invocations and completions one by one, holds them to the rules, and keeps them as operations of keys.
 
-use hashbrown::HashMap;
-
-use super::intern::{Intake, Interner, Texts};
+use super::intern::{self, Intake, Interner, Texts};
 use super::operations::{Broken, Clients, Detail, Outcome, Times};
 use super::{Kind, NilRead, ReadOptions};
 use crate::datum::Datum;
 use crate::model::spec::Values;
 use crate::model::{BadOperation, Model};
-use crate::ops::{Action, KeyOps, NEVER, Op, Position, Seen, index};
+use crate::ops::{Action, KeyOps, NEVER, Op, Position, Seen, Words, index};
 
 /// An invocation or a completion, as any format has it.
 #[derive(Clone, Debug)]
@@ -72,12 +70,8 @@ enum Standing {
     Retired,
 }
 
-/// What is known of a client.
-#[derive(Clone, Copy, Debug)]
-struct Client {
-    number: u32,
-    standing: Standing,
-}
+/// No key's number.
+const NO_KEY: u32 = u32::MAX;
 
 /// Everything that was said so far.
 #[derive(Debug)]
@@ -88,10 +82,17 @@ pub(crate) struct Builder {
     /// A client of unknown outcome must not come back.
     strict: bool,
     keys: Vec<KeyOps>,
-    key_numbers: HashMap<Option<(bool, Box<str>)>, u32>,
+    /// The keys' names; the object without a name is 0.
+    names: Texts,
+    /// By name: the key's number, and [`NO_KEY`] if nothing was said about it yet.
+    key_numbers: Vec<u32>,
+    /// By key.
+    key_names: Vec<u32>,
     interner: Interner,
-    clients: HashMap<u64, Client>,
-    client_names: Clients,
+    client_numbers: intern::Clients,
+    clients: Clients,
+    /// By the client's number.
+    standings: Vec<Standing>,
     operations: u32,
     position: Position,
     times: Times,
@@ -120,10 +121,13 @@ impl Builder {
             initial: options.initial.as_ref().map_or(Datum::Null, Datum::from),
             strict,
             keys: Vec::new(),
-            key_numbers: HashMap::new(),
+            names: Texts::default(),
+            key_numbers: Vec::new(),
+            key_names: Vec::new(),
             interner: Interner::default(),
-            clients: HashMap::new(),
-            client_names: Clients::default(),
+            client_numbers: intern::Clients::default(),
+            clients: Clients::default(),
+            standings: Vec::new(),
             operations: 0,
             position: 0,
             times: Times::default(),
@@ -191,7 +195,7 @@ impl Builder {
             number,
             call: 0,
             ret: NEVER,
-            process: client.number,
+            process: client,
             outcome,
             action,
             seen,
@@ -205,20 +209,14 @@ impl Builder {
         Ok(())
     }
 
-    fn client(&mut self, name: u64) -> Result<Client, Broken> {
-        if let Some(&client) = self.clients.get(&name) {
-            return Ok(client);
+    fn client(&mut self, name: u64) -> Result<u32, Broken> {
+        if let Some(number) = self.client_numbers.find(name) {
+            return Ok(number);
         }
-        let number = self.client_names.push(name).ok_or(Broken::TooLong)?;
-        let client = Client { number, standing: Standing::Idle };
-        self.clients.insert(name, client);
-        Ok(client)
-    }
-
-    fn stand(&mut self, client: u64, standing: Standing) {
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.standing = standing;
-        }
+        let number = self.client_numbers.add(name).ok_or(Broken::TooLong)?;
+        self.clients.push(name);
+        self.standings.push(Standing::Idle);
+        Ok(number)
     }
 
     fn next_number(&mut self) -> Result<u32, Broken> {
@@ -228,13 +226,22 @@ impl Builder {
     }
 
     fn key(&mut self, name: Option<(bool, &str)>) -> Result<u32, Broken> {
-        if let Some(&number) = self.key_numbers.get(&Name(name)) {
-            return Ok(number);
+        let word = match name {
+            None => 0,
+            Some((is_text, name)) => self
+                .names
+                .tagged(if is_text { b's' } else { b'v' }, name)
+                .map_err(|_| Broken::TooLong)?,
+        };
+        match self.key_numbers.get(index(word)) {
+            Some(&number) if number != NO_KEY => return Ok(number),
+            Some(_) => {}
+            None => self.key_numbers.resize(index(word) + 1, NO_KEY),
         }
         let number = u32::try_from(self.keys.len()).map_err(|_| Broken::TooLong)?;
         self.keys.push(KeyOps::new(self.model, name.map(|(_, name)| name)));
-        let owned = name.map(|(is_text, name)| (is_text, Box::from(name)));
-        self.key_numbers.insert(owned, number);
+        self.key_numbers[index(word)] = number;
+        self.key_names.push(word);
         let initial = self.initial.clone();
         let model = self.model;
         let mut values = Values { f: "initial", value: &initial, intake: self.intake(number) };
@@ -295,8 +302,8 @@ impl Builder {
         }
     }
 
-    fn invoke(&mut self, client: Client, said: &Said<'_>) -> Result<Place, Broken> {
-        match client.standing {
+    fn invoke(&mut self, client: u32, said: &Said<'_>) -> Result<Place, Broken> {
+        match self.standings[index(client)] {
             Standing::Busy(place) => {
                 return Err(Broken::StillOpen { client: said.client, open: u64::from(place.call) });
             }
@@ -314,7 +321,7 @@ impl Builder {
             number,
             call: self.position,
             ret: NEVER,
-            process: client.number,
+            process: client,
             outcome: Outcome::Open,
             action,
             seen: Seen::Unknown,
@@ -323,12 +330,12 @@ impl Builder {
         self.times.push(said.time, Some(self.position));
         self.detail(number, &said.extra, |detail, node| detail.asked = node);
         let place = Place { key, op, call: self.position };
-        self.stand(said.client, Standing::Busy(place));
+        self.standings[index(client)] = Standing::Busy(place);
         Ok(place)
     }
 
-    fn complete(&mut self, client: Client, said: &Said<'_>) -> Result<Place, Broken> {
-        let place = match client.standing {
+    fn complete(&mut self, client: u32, said: &Said<'_>) -> Result<Place, Broken> {
+        let place = match self.standings[index(client)] {
             Standing::Busy(place) => place,
             Standing::Retired if self.strict => {
                 return Err(Broken::Retired { client: said.client });
@@ -355,7 +362,7 @@ impl Builder {
         self.times.complete(number, said.time, Some(self.position));
         self.detail(number, &said.extra, |detail, node| detail.answered = node);
         let standing = if outcome == Outcome::Open { Standing::Retired } else { Standing::Idle };
-        self.stand(said.client, standing);
+        self.standings[index(client)] = standing;
         Ok(place)
     }
 
@@ -371,15 +378,16 @@ impl Builder {
             return differs("f", said.f.to_owned(), f.to_owned());
         }
         let key_said = said.key.map(|(_, name)| name);
-        if key_said.is_some() && key_said != key.name.as_deref() {
+        let key_name = self.names.text(self.key_names[index(place.key)]);
+        if key_said.is_some() && key_said != key_name {
             let name = |key: Option<&str>| key.map_or("none".to_owned(), |key| format!("{key:?}"));
-            return differs("key", name(key_said), name(key.name.as_deref()));
+            return differs("key", name(key_said), name(key_name));
         }
         let repeats = matches!(action, Action::Write(_) | Action::Cas { .. } | Action::Append(_))
             || matches!(action, Action::Add(_) | Action::Remove(_) | Action::Enqueue(_));
         let says = said.kind == Kind::Ok && !said.value.is_null() && said.f != "delete";
-        if repeats && says {
-            // Looked up only: what is not known cannot be the same.
+        if repeats && says && !written(&key.words, &action, said.value) {
+            // The same value may be written in another way: as a number, say.
             let again = self.action(place.key, said.f, said.value)?;
             if again != action {
                 let expected = self.keys[index(place.key)].written(&action);
@@ -423,7 +431,7 @@ impl Builder {
         self.keys.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Built {
             keys: self.keys,
-            clients: self.client_names,
+            clients: self.clients,
             operations: self.operations,
             times: self.times,
             details: self.details,
@@ -474,12 +482,21 @@ impl Builder {
     }
 }
 
-/// Looks a key up without making an owned one.
-#[derive(Hash)]
-struct Name<'a>(Option<(bool, &'a str)>);
-
-impl hashbrown::Equivalent<Option<(bool, Box<str>)>> for Name<'_> {
-    fn equivalent(&self, key: &Option<(bool, Box<str>)>) -> bool {
-        self.0 == key.as_ref().map(|(is_text, name)| (*is_text, name.as_ref()))
+/// Whether what an operation writes certainly is this value. It is known, so there is no need to search for it.
+fn written(words: &Words, action: &Action, value: &Datum<'_>) -> bool {
+    match (*action, value) {
+        (
+            Action::Write(word)
+            | Action::Append(word)
+            | Action::Add(word)
+            | Action::Remove(word)
+            | Action::Enqueue(word),
+            value,
+        ) => intern::is_text(words, word, value),
+        (Action::Cas { expect, new }, Datum::List(pair)) => {
+            matches!(pair.as_slice(), [known, value] if intern::is_text(words, expect, known)
+                && intern::is_text(words, new, value))
+        }
+        _ => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::datum::Datum;
 use crate::ops::{KeyOps, List, NOTHING, Word, Words, index};
@@ -14,6 +14,28 @@ pub(crate) struct Interner {
     hasher: DefaultHashBuilder,
     /// The list of each key that was kept last: the next one mostly begins like it.
     lists: Vec<List>,
+    recent: Recent,
+}
+
+/// What was asked for lately, each in the one place that its hash allows: small enough to stay in the processor's
+/// caches, which the table of all values is not.
+#[derive(Debug)]
+struct Recent(Box<[Known]>);
+
+const RECENT: usize = 1 << 13;
+
+impl Default for Recent {
+    fn default() -> Recent {
+        // No key mentions as many values, so this is nobody's.
+        let nobody = Known { key: u32::MAX, word: 0, hash: 0 };
+        Recent(vec![nobody; RECENT].into_boxed_slice())
+    }
+}
+
+impl Recent {
+    fn place(&mut self, hash: u32) -> &mut Known {
+        &mut self.0[index(hash) % RECENT]
+    }
 }
 
 /// A number that was given out.
@@ -69,7 +91,7 @@ impl Intake<'_> {
         for item in items.iter().take(guesses) {
             let key = &self.keys[number];
             let guess = key.items[index(last.start) + alike];
-            if !matches!(item, Datum::Text(text) if is(&key.words, guess, b's', text)) {
+            if !is_text(&key.words, guess, item) {
                 break;
             }
             alike += 1;
@@ -116,19 +138,95 @@ impl Intake<'_> {
                 && known.key == number
                 && is(&keys[index(number)].words, known.word, tag, text)
         };
+        let recent = interner.recent.place(hash);
+        if is_it(recent) {
+            return Ok(recent.word);
+        }
         if let Some(known) = interner.numbers.find(Known::in_table(hash), is_it) {
+            *recent = *known;
             return Ok(known.word);
         }
         let word = keys[index(number)].words.push(tag, text).ok_or(Full)?;
         let known = Known { key: number, word, hash };
         let rehash = |known: &Known| Known::in_table(known.hash);
         interner.numbers.insert_unique(Known::in_table(hash), known, rehash);
+        *recent = known;
         Ok(word)
     }
 }
 
+/// Whether a word is this value.
+pub(super) fn is_text(words: &Words, word: Word, value: &Datum<'_>) -> bool {
+    matches!(value, Datum::Text(text) if is(words, word, b's', text))
+}
+
+#[inline]
 fn is(words: &Words, word: Word, tag: u8, text: &str) -> bool {
-    words.bytes(word).split_first() == Some((&tag, text.as_bytes()))
+    match words.bytes(word).split_first() {
+        Some((&known, bytes)) => known == tag && same(bytes, text.as_bytes()),
+        None => false,
+    }
+}
+
+/// Whether they are equal. Most are short, and a call costs more than the comparison.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    // The first and the last bytes, which may overlap, are all of them.
+    match one.len() {
+        4..8 => {
+            one.first_chunk::<4>() == other.first_chunk::<4>()
+                && one.last_chunk::<4>() == other.last_chunk::<4>()
+        }
+        8..=16 => {
+            one.first_chunk::<8>() == other.first_chunk::<8>()
+                && one.last_chunk::<8>() == other.last_chunk::<8>()
+        }
+        _ => one == other,
+    }
+}
+
+/// The clients by their names, each with a number.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    /// By name, of small names: the number plus 1, or 0.
+    small: Vec<u32>,
+    large: HashMap<u64, u32>,
+    count: u32,
+}
+
+impl Clients {
+    /// Names below this are looked up without a search, at the price of 4 bytes each.
+    const SMALL: usize = 1 << 20;
+
+    pub(super) fn find(&self, name: u64) -> Option<u32> {
+        match Clients::small(name) {
+            Some(name) => self.small.get(name).copied()?.checked_sub(1),
+            None => self.large.get(&name).copied(),
+        }
+    }
+
+    /// Gives a new one its number; none if there are too many.
+    pub(super) fn add(&mut self, name: u64) -> Option<u32> {
+        let number = self.count;
+        self.count = number.checked_add(1)?;
+        match Clients::small(name) {
+            Some(name) => {
+                if self.small.len() <= name {
+                    self.small.resize(name + 1, 0);
+                }
+                self.small[name] = self.count;
+            }
+            None => drop(self.large.insert(name, number)),
+        }
+        Some(number)
+    }
+
+    fn small(name: u64) -> Option<usize> {
+        usize::try_from(name).ok().filter(|&name| name < Clients::SMALL)
+    }
 }
 
 /// Texts, each once, numbered from 1; 0 is none.
@@ -142,14 +240,23 @@ pub(crate) struct Texts {
 impl Texts {
     /// The number of a text; 0 if there is no room for it.
     pub(crate) fn number(&mut self, text: &str) -> u32 {
+        self.tagged(b's', text).unwrap_or(0)
+    }
+
+    /// The number of what may be a text (`s`) or something else (`v`) that is written alike.
+    pub(super) fn tagged(&mut self, tag: u8, text: &str) -> Result<u32, Full> {
         let Texts { words, numbers, hasher } = self;
-        let hash = hasher.hash_one(text);
-        if let Some(&word) = numbers.find(hash, |&word| words.text(word) == text) {
-            return word;
+        let hash = hasher.hash_one((tag, text));
+        if let Some(&word) = numbers.find(hash, |&word| is(words, word, tag, text)) {
+            return Ok(word);
         }
-        let Some(word) = words.push(b's', text) else { return 0 };
-        numbers.insert_unique(hash, word, |&word| hasher.hash_one(words.text(word)));
-        word
+        let word = words.push(tag, text).ok_or(Full)?;
+        let rehash = |&word: &Word| {
+            let tag = if words.is_text(word) { b's' } else { b'v' };
+            hasher.hash_one((tag, words.text(word)))
+        };
+        numbers.insert_unique(hash, word, rehash);
+        Ok(word)
     }
 
     /// The text of a number.
@@ -167,6 +274,34 @@ mod tests {
 
     use super::*;
     use crate::model::Model;
+
+    #[test]
+    fn short_comparisons_compare_every_byte() {
+        for length in 0..40 {
+            let one: Vec<u8> = (0..length).collect();
+            assert!(same(&one, &one));
+            for at in 0..one.len() {
+                let mut other = one.clone();
+                other[at] ^= 0x80;
+                assert!(!same(&one, &other), "byte {at} of {length}");
+            }
+            assert!(!same(&one, &[one.as_slice(), &[0]].concat()));
+        }
+    }
+
+    #[test]
+    fn clients_keep_their_numbers_whatever_their_names() {
+        let mut clients = Clients::default();
+        let small = u64::try_from(Clients::SMALL).unwrap();
+        let names = [7, small - 1, small, u64::MAX, 0];
+        for (name, number) in names.into_iter().zip(0..) {
+            assert_eq!(clients.find(name), None);
+            assert_eq!(clients.add(name), Some(number));
+        }
+        for (name, number) in names.into_iter().zip(0..) {
+            assert_eq!(clients.find(name), Some(number), "client {name}");
+        }
+    }
 
     /// Most begin like the one before, some do not, some are none of texts.
     fn next_list(last: &[String], rng: &mut StdRng) -> Vec<String> {

@@ -80,10 +80,8 @@ impl Times {
 pub(crate) struct Clients(Vec<u64>);
 
 impl Clients {
-    pub(super) fn push(&mut self, client: u64) -> Option<u32> {
-        let number = u32::try_from(self.0.len()).ok()?;
+    pub(super) fn push(&mut self, client: u64) {
         self.0.push(client);
-        Some(number)
     }
 
     pub(crate) fn get(&self, number: u32) -> u64 {
