@@ -75,10 +75,14 @@ impl World<'_> {
         let patience = patience(self.plan.knobs.election_max);
         self.probe_again(patience);
         let trouble = self.trouble();
+        // Frames of before the healing may come for seconds yet. A grant of an earlier pre-vote, say, lets who is
+        // campaigning again win against a leader that is well; nothing is asked of the cluster until they are through.
+        let late_until = self.network.late_until();
+        let since = since.max(late_until);
         if trouble.is_none() {
             if self.healing.probes.is_empty() {
                 self.probe(patience);
-            } else {
+            } else if self.now > late_until {
                 self.fall_silent();
                 return Ok(());
             }

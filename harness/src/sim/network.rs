@@ -33,6 +33,8 @@ pub(super) struct Network {
     /// The weather of the storms that rage, by item number.
     storms: BTreeMap<u64, Weather>,
     links: BTreeMap<Link, State>,
+    is_healed: bool,
+    late_until: Micros,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,8 @@ struct State {
 
 impl Network {
     pub(super) fn new(seed: u64, usual: Weather) -> Network {
-        Network { seed, usual, storms: BTreeMap::new(), links: BTreeMap::new() }
+        let (storms, links) = (BTreeMap::new(), BTreeMap::new());
+        Network { seed, usual, storms, links, is_healed: false, late_until: 0 }
     }
 
     fn link(&mut self, link: Link) -> &mut State {
@@ -79,6 +82,7 @@ impl Network {
         }
         if state.rng.chance(weather.held) {
             let at = now + state.rng.between(500_000, 6_000_000);
+            self.note_arrival(at);
             return Fate::Arrives { at, again: None, late: true };
         }
         let [shortest, longest] = weather.delay;
@@ -89,7 +93,19 @@ impl Network {
             at = at.max(state.last_arrival);
             state.last_arrival = at;
         }
+        self.note_arrival(again.map_or(at, |again| again.max(at)));
         Fate::Arrives { at, again, late: false }
+    }
+
+    fn note_arrival(&mut self, at: Micros) {
+        if !self.is_healed {
+            self.late_until = self.late_until.max(at);
+        }
+    }
+
+    /// When the last of the frames has arrived that were sent before the healing.
+    pub(super) fn late_until(&self) -> Micros {
+        self.late_until
     }
 
     /// Whether a frame that is about to arrive finds its link cut.
@@ -138,6 +154,7 @@ impl Network {
 
     /// From now on everything arrives, and soon.
     pub(super) fn heal(&mut self) {
+        self.is_healed = true;
         self.usual = Weather::FAIR;
         self.storms.clear();
     }

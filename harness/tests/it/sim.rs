@@ -44,6 +44,15 @@ fn every_fault_and_event_happens_in_a_thousand_seeds() {
     assert_eq!(campaign.missing(), [""; 0]);
 }
 
+/// A grant of a pre-vote came out of a link seconds after it was given, when its candidate campaigned for the same term
+/// again: a leader that was well lost its place, and no rule was broken.
+#[test]
+fn frames_of_before_the_healing_are_waited_for() {
+    let seed = 1_450_969_834_150;
+    let run = run(seed, &Settings::default(), false);
+    assert_eq!(run.violation, None, "harness sim --seed {seed} --trace");
+}
+
 #[test]
 fn mistakes_of_the_driver_are_noticed_and_shrunk() {
     for sabotage in [Sabotage::ForgetSynced, Sabotage::AckBeforeSync] {
