@@ -75,14 +75,12 @@ impl World<'_> {
         let patience = patience(self.plan.knobs.election_max);
         self.probe_again(patience);
         let trouble = self.trouble();
-        // Frames of before the healing may come for seconds yet. A grant of an earlier pre-vote, say, lets who is
-        // campaigning again win against a leader that is well; nothing is asked of the cluster until they are through.
-        let late_until = self.network.late_until();
-        let since = since.max(late_until);
         if trouble.is_none() {
             if self.healing.probes.is_empty() {
                 self.probe(patience);
-            } else if self.now > late_until {
+            } else if self.now > self.network.late_until() {
+                // Until then frames of before the healing may come. A grant of an earlier pre-vote, say, lets who is
+                // campaigning again win against a leader that is well. They are through long before patience ends.
                 self.fall_silent();
                 return Ok(());
             }

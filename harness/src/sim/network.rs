@@ -34,6 +34,7 @@ pub(super) struct Network {
     storms: BTreeMap<u64, Weather>,
     links: BTreeMap<Link, State>,
     is_healed: bool,
+    /// See [`Network::late_until`].
     late_until: Micros,
 }
 
@@ -97,6 +98,7 @@ impl Network {
         Fate::Arrives { at, again, late: false }
     }
 
+    /// What is sent after the healing is not waited for: there is always something on its way.
     fn note_arrival(&mut self, at: Micros) {
         if !self.is_healed {
             self.late_until = self.late_until.max(at);

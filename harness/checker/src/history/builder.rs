@@ -386,7 +386,7 @@ impl Builder {
         let repeats = matches!(action, Action::Write(_) | Action::Cas { .. } | Action::Append(_))
             || matches!(action, Action::Add(_) | Action::Remove(_) | Action::Enqueue(_));
         let says = said.kind == Kind::Ok && !said.value.is_null() && said.f != "delete";
-        if repeats && says && !written(&key.words, &action, said.value) {
+        if repeats && says && !is_written(&key.words, &action, said.value) {
             // The same value may be written in another way: as a number, say.
             let again = self.action(place.key, said.f, said.value)?;
             if again != action {
@@ -483,7 +483,7 @@ impl Builder {
 }
 
 /// Whether what an operation writes certainly is this value. It is known, so there is no need to search for it.
-fn written(words: &Words, action: &Action, value: &Datum<'_>) -> bool {
+fn is_written(words: &Words, action: &Action, value: &Datum<'_>) -> bool {
     match (*action, value) {
         (
             Action::Write(word)

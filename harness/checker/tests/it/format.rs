@@ -202,6 +202,16 @@ fn completion_of_something_else_is_refused() {
 }
 
 #[test]
+fn completion_of_another_cas_is_refused() {
+    let cas = |line: &str, value| line.replace("\"write\"", "\"cas\"").replace("\"3-1\"", value);
+    for other in [r#"["b","new"]"#, r#"["a","old"]"#, r#"[null,"new"]"#, r#"["a",1]"#] {
+        let error = refused(&[&cas(INVOKE, r#"["a","new"]"#), &cas(OK, other)]);
+        let what = "but the invocation (event 0) says [\"a\",\"new\"]";
+        assert_eq!(error, format!("h.jsonl, line 3: client 3 completes value {other}, {what}"));
+    }
+}
+
+#[test]
 fn operations_of_other_shapes_are_refused() {
     for (line, what) in [
         (
