@@ -43,9 +43,12 @@ struct Seen {
 pub(super) struct Safety {
     /// Who led each term.
     leaders: BTreeMap<Term, NodeId>,
-    /// Whom each node voted for in each term, as others could learn. What a node promised before it lost its directory
-    /// binds it all the same: it can be readmitted only by a later leader, or with that leader's log.
-    votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// Whom each node voted for in each term with which of its directories, as others could learn.
+    ///
+    /// A vote does not bind the next directory, which may vote at all only once a committed entry says that the one
+    /// before it is lost ([`Safety::has_admitted`]). Whoever got the forgotten vote asked without that entry in its log,
+    /// so one of every quorum refuses it (Thesis §3.6.1); and that two lead one term is noticed in any case.
+    votes: BTreeMap<(NodeId, u64, Term), NodeId>,
     /// Each entry ever written, and the entry that stood before it.
     entries: BTreeMap<EntryId, (EntryId, Arc<Entry>)>,
     /// The committed log, from index 1.
@@ -162,11 +165,15 @@ impl Safety {
         Ok(())
     }
 
-    /// A message left its node: others may now rely on it.
-    pub(super) fn on_leave(&mut self, envelope: &Envelope) -> Result<(), Violation> {
+    /// A message left its node, which has this directory: others may now rely on it.
+    pub(super) fn on_leave(
+        &mut self,
+        envelope: &Envelope,
+        directory: u64,
+    ) -> Result<(), Violation> {
         let Some(vote) = vote_in(envelope) else { return Ok(()) };
         let (voter, term) = (envelope.from, envelope.term);
-        let first = *self.votes.entry((voter, term)).or_insert(vote);
+        let first = *self.votes.entry((voter, directory, term)).or_insert(vote);
         ensure!(
             first == vote,
             "one vote a term",
@@ -528,4 +535,29 @@ pub(super) fn vote_in(envelope: &Envelope) -> Option<NodeId> {
 /// Where the thing with this number, from 1, stands in a vector of all of them.
 fn position(number: u64) -> usize {
     usize::try_from(number - 1).expect("memory is smaller")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vote for that node by node 1, in term 2.
+    fn vote_for(to: NodeId) -> Envelope {
+        let message = Message::VoteReply { granted: true };
+        Envelope { from: 1, to, term: 2, message }
+    }
+
+    #[test]
+    fn vote_binds_the_directory_it_was_recorded_in() {
+        let mut safety = Safety::new(BTreeSet::from([1, 2, 3]), 3, Limits::default());
+        safety.on_leave(&vote_for(2), 0).unwrap();
+        safety.on_leave(&vote_for(2), 0).expect("it may be repeated");
+        let twice = safety.on_leave(&vote_for(3), 0).expect_err("two votes in a term");
+        assert_eq!(twice.to_string(), "one vote a term: n1 votes for n2 and for n3 in term 2");
+
+        // Another directory forgot the vote; whether it may vote at all is another check.
+        safety.on_leave(&vote_for(3), 101).unwrap();
+        let twice = safety.on_leave(&vote_for(2), 101).expect_err("two votes in a term");
+        assert_eq!(twice.to_string(), "one vote a term: n1 votes for n3 and for n2 in term 2");
+    }
 }

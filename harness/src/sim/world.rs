@@ -532,7 +532,8 @@ impl<'p> World<'p> {
     }
 
     fn leave(&mut self, envelope: Envelope) -> Result<(), Violation> {
-        self.safety.on_leave(&envelope)?;
+        let directory = self.hosts[Self::slot(envelope.from)].disk.incarnation;
+        self.safety.on_leave(&envelope, directory)?;
         self.check_promise(&envelope)?;
         match self.network.send(self.now, &envelope) {
             Fate::Cut => self.tally.count("frames lost in a cut"),
