@@ -8,9 +8,10 @@ use std::borrow::Cow;
 
 use super::error::Fault;
 use super::json::Json;
-use super::{RawEvent, RawProcess, Record, Seen, kind_named};
+use super::lists::Lists;
+use super::{Filled, RawEvent, RawProcess, Record, Seen, Slot, kind_named};
 use crate::datum::Datum;
-use crate::history::{Event, Header, Process};
+use crate::history::{Event, Header, Kind, Process};
 
 /// The first line.
 pub(super) fn header(line: &[u8]) -> Result<Header, Fault> {
@@ -19,12 +20,15 @@ pub(super) fn header(line: &[u8]) -> Result<Header, Fault> {
 
 /// Any other.
 #[inline]
-pub(super) fn event(line: &[u8]) -> Result<Record<'_>, Fault> {
+pub(super) fn event<'a>(
+    line: &'a [u8],
+    lists: &mut Lists,
+    slot: &mut Slot<'a>,
+) -> Result<Filled<'a>, Fault> {
     let line = line.trim_ascii_end();
-    let mut event = RawEvent::BLANK;
-    match std::str::from_utf8(line).ok().and_then(|line| scan(line, &mut event)) {
-        Some(()) => Ok(Record::Event(event)),
-        None => parsed(line),
+    match std::str::from_utf8(line).ok().and_then(|line| scan(line, lists, slot)) {
+        Some(()) => Ok(Filled::Slot),
+        None => parsed(line).map(Filled::Other),
     }
 }
 
@@ -60,10 +64,15 @@ const KIND: u16 = 1 << 3;
 const F: u16 = 1 << 4;
 const ALL: u16 = INDEX | TIME | PROCESS | KIND | F;
 
-/// Reads the fields that every event has, if they stand in the order in which they are written; otherwise none, and the
-/// event may be half filled in.
+/// Fields that most have.
+const KEY: u16 = 1 << 5;
+const VALUE: u16 = 1 << 6;
+
+/// Reads the fields that every event has, and key and value, if they stand in the order in which they are written;
+/// tells which it has read. None: it is written in another way, and the slot may be half filled in.
 #[inline]
-fn begin<'a>(json: &mut Json<'a>, event: &mut RawEvent<'a>) -> Option<()> {
+fn begin<'a>(json: &mut Json<'a>, lists: &mut Lists, slot: &mut Slot<'a>) -> Option<Seen> {
+    let event = &mut slot.event;
     json.passes_all(b"{\"index\":").then_some(())?;
     event.index = Some(json.small_number()?);
     json.passes_all(b",\"time\":").then_some(())?;
@@ -74,25 +83,31 @@ fn begin<'a>(json: &mut Json<'a>, event: &mut RawEvent<'a>) -> Option<()> {
     event.kind = kind_named(json.plain_string()?.as_bytes())?;
     json.passes_all(b",\"f\":").then_some(())?;
     event.f = Cow::Borrowed(json.plain_string()?);
-    Some(())
+    let mut seen = ALL;
+    if json.passes_all(b",\"key\":") {
+        event.key = text_or_null(json)?.map(Datum::Text);
+        seen |= KEY;
+    }
+    if json.passes_all(b",\"value\":") {
+        read_value(json, lists, slot)?;
+        seen |= VALUE;
+    }
+    Some(Seen(seen))
 }
 
 /// Reads what a client's line says; none if there is anything unusual in it.
-fn scan<'a>(line: &'a str, event: &mut RawEvent<'a>) -> Option<()> {
+fn scan<'a>(line: &'a str, lists: &mut Lists, slot: &mut Slot<'a>) -> Option<()> {
     let mut json = Json::new(line);
-    let mut seen = Seen::default();
-    let mut first = false;
-    if begin(&mut json, event).is_some() {
-        seen = Seen(ALL);
-    } else {
+    let begun = begin(&mut json, lists, slot);
+    let mut first = begun.is_none();
+    let mut seen = begun.unwrap_or_default();
+    if first {
         json = Json::new(line);
+        *slot = Slot::BLANK;
         json.blanks();
-        if !json.passes(b'{') {
-            return None;
-        }
-        first = true;
+        json.passes(b'{').then_some(())?;
     }
-    loop {
+    while !json.ends_with(b'}') {
         let name = match json.plain_field(first) {
             Some(name) => Cow::Borrowed(name),
             None => match json.field(first).ok()? {
@@ -102,6 +117,7 @@ fn scan<'a>(line: &'a str, event: &mut RawEvent<'a>) -> Option<()> {
             },
         };
         first = false;
+        let event = &mut slot.event;
         let bit = match &*name {
             b"index" => {
                 event.index = Some(json.small_number()?);
@@ -123,6 +139,10 @@ fn scan<'a>(line: &'a str, event: &mut RawEvent<'a>) -> Option<()> {
                 event.f = json.string().ok()?;
                 F
             }
+            b"value" => {
+                read_value(&mut json, lists, slot)?;
+                VALUE
+            }
             other => scan_optional(other, &mut json, event)?,
         };
         if !seen.first(bit) {
@@ -138,15 +158,7 @@ fn scan_optional<'a>(name: &[u8], json: &mut Json<'a>, event: &mut RawEvent<'a>)
     let bit = match name {
         b"key" => {
             event.key = text_or_null(json)?.map(Datum::Text);
-            5
-        }
-        b"value" => {
-            let value = json.value(0).ok()?;
-            if !json.is_plain() && !usual(&value) {
-                return None;
-            }
-            event.value = value;
-            6
+            return Some(KEY);
         }
         b"error" => {
             event.error = text_or_null(json)?;
@@ -175,6 +187,22 @@ fn scan_optional<'a>(name: &[u8], json: &mut Json<'a>, event: &mut RawEvent<'a>)
         _ => return None,
     };
     Some(1 << bit)
+}
+
+/// Reads an event's value.
+#[inline]
+fn read_value<'a>(json: &mut Json<'a>, lists: &mut Lists, slot: &mut Slot<'a>) -> Option<()> {
+    let Slot { event, list } = slot;
+    // Nothing else is long.
+    if event.kind == Kind::Ok && event.f == "read" && json.peek() == Some(b'[') {
+        let key = event.key.as_ref().and_then(Datum::as_text);
+        *list = key.and_then(|key| lists.read(key, json));
+        if list.is_some() {
+            return Some(());
+        }
+    }
+    event.value = json.value(0).ok()?;
+    (json.is_plain() || usual(&event.value)).then_some(())
 }
 
 /// A value that may be null.

@@ -29,6 +29,16 @@ impl<'a> Json<'a> {
         self.at
     }
 
+    /// What is not read yet.
+    pub(super) fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Passes so many bytes, which were read in another way.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.at += bytes;
+    }
+
     #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
@@ -146,6 +156,12 @@ impl<'a> Json<'a> {
         Ok(Cow::Owned(text))
     }
 
+    /// Whether this byte is next, and the last.
+    #[inline]
+    pub(super) fn ends_with(&self, byte: u8) -> bool {
+        self.text.as_bytes().get(self.at..) == Some(&[byte])
+    }
+
     /// Whether these bytes are next; if so, they are passed.
     #[inline]
     pub(super) fn passes_all<const N: usize>(&mut self, bytes: &[u8; N]) -> bool {
@@ -172,8 +188,19 @@ impl<'a> Json<'a> {
     #[inline]
     pub(super) fn small_number(&mut self) -> Option<u64> {
         let rest = self.text.as_bytes().get(self.at..)?;
-        let mut number = 0_u64;
-        let mut digits = 0;
+        let (mut number, mut digits) = (0_u64, 0);
+        // Eight at a time and without a branch for each, as how many there are is hard to foretell.
+        while let Some(chunk) = rest.get(digits..)?.first_chunk() {
+            let (more, count) = leading_digits(*chunk);
+            if digits + count > DIGITS_SAFE {
+                return None;
+            }
+            number = number * TENS[count] + more;
+            digits += count;
+            if count < chunk.len() {
+                break;
+            }
+        }
         while let Some(byte @ b'0'..=b'9') = rest.get(digits) {
             if digits == DIGITS_SAFE {
                 return None;
@@ -288,6 +315,30 @@ impl<'a> Json<'a> {
 
 /// So many digits fit 64 bits whatever they are.
 const DIGITS_SAFE: usize = 18;
+
+/// Powers of ten.
+const TENS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number that these bytes begin with, and how many digits it has.
+#[inline]
+fn leading_digits(bytes: [u8; 8]) -> (u64, usize) {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHS: u64 = ONES << 7;
+    let word = u64::from_le_bytes(bytes) ^ (ONES * u64::from(b'0'));
+    // The high bit of each byte that is above nine.
+    let others = ((word & !HIGHS) + ONES * 0x76) | word;
+    let bits = (others & HIGHS).trailing_zeros() & !7;
+    let count = usize::try_from(bits / 8).unwrap_or(0);
+    if bits == 0 {
+        return (0, 0);
+    }
+    // Zeros in front, then pairs of digits, then fours, then all eight: each step adds neighbours.
+    let word = word << (u64::BITS - bits);
+    let pairs = (word * 10 + (word >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let number = (fours * 10_000 + (fours >> 32)) & 0xffff_ffff;
+    (number, count)
+}
 
 /// How many bytes of a string mean themselves: up to a quote, a backslash or a control character.
 ///

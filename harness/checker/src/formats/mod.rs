@@ -66,6 +66,7 @@ mod independent;
 mod input;
 mod jepsen;
 mod json;
+mod lists;
 mod log;
 mod operations;
 mod records;
@@ -77,6 +78,9 @@ use std::str::FromStr;
 
 pub use detect::detect;
 pub use error::{Problem, ReadError};
+pub(crate) use lists::TextList;
+#[cfg(test)]
+pub(crate) use lists::testing;
 pub use records::{Reading, Records};
 
 use crate::datum::Datum;
@@ -247,8 +251,37 @@ impl fmt::Display for RawProcess<'_> {
     }
 }
 
-/// What there is before anything is read: a record is filled in where it stands, for moving it about costs as much as
-/// reading it.
+/// Where an event is filled in: it is large, and moving it about costs as much as reading it.
+#[derive(Debug)]
+pub(crate) struct Slot<'a> {
+    pub(crate) event: RawEvent<'a>,
+    /// Its value, if it is a list that is not taken apart yet; then the event's value is null.
+    pub(crate) list: Option<TextList<'a>>,
+}
+
+/// What [`Records::fill`] has read.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box for each record of other formats costs more")]
+pub(crate) enum Filled<'a> {
+    /// The event in the slot.
+    Slot,
+    /// Something else, or an event of which nothing is in the slot.
+    Other(Record<'a>),
+}
+
+impl Slot<'_> {
+    pub(crate) const BLANK: Slot<'static> = Slot { event: RawEvent::BLANK, list: None };
+
+    /// Takes the list apart.
+    pub(crate) fn resolve(&mut self) {
+        if let Some(list) = self.list.take() {
+            let items = list.items().map(|item| Datum::Text(Cow::Borrowed(item)));
+            self.event.value = Datum::List(items.collect());
+        }
+    }
+}
+
+/// What there is before anything is read.
 impl RawEvent<'_> {
     const BLANK: RawEvent<'static> = RawEvent {
         process: RawProcess::Client(0),

@@ -9,9 +9,11 @@ use super::error::{Fault, Problem, ReadError, shown};
 use super::independent::{self, Detector};
 use super::input::Input;
 use super::jepsen::{self, Parsed};
+use super::lists::Lists;
 use super::stream::{self, Place, Stop, Stream};
 use super::{
-    Format, Independent, LINE_BYTES_MAX, LOOK_AHEAD_BYTES, Record, history, log, operations,
+    Filled, Format, Independent, LINE_BYTES_MAX, LOOK_AHEAD_BYTES, Record, Slot, history, log,
+    operations,
 };
 
 /// How to read; [`Records::new`] is the shorter way if nothing but the format may be given.
@@ -57,6 +59,8 @@ pub struct Records<R> {
     truncated_line: Option<u64>,
     /// Of EDN.
     stream: Stream,
+    /// Of our own format.
+    lists: Lists,
     any: bool,
     done: bool,
 }
@@ -91,6 +95,7 @@ impl<R: Read> Records<R> {
             column: 1,
             truncated_line: None,
             stream: Stream::new(),
+            lists: Lists::default(),
             any: false,
             done: false,
         };
@@ -130,16 +135,33 @@ impl<R: Read> Records<R> {
         reason = "an iterator's items could not borrow from the line"
     )]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
+        let mut slot = Slot::BLANK;
+        Ok(match self.fill(&mut slot)? {
+            None => None,
+            Some(Filled::Other(record)) => Some(record),
+            Some(Filled::Slot) => {
+                slot.resolve();
+                Some(Record::Event(slot.event))
+            }
+        })
+    }
+
+    /// The same for whoever has a blank slot for an event, and use for a list that is not taken apart.
+    pub(crate) fn fill<'a>(
+        &'a mut self,
+        slot: &mut Slot<'a>,
+    ) -> Result<Option<Filled<'a>>, ReadError> {
         // Unless a record is found, there are no more after this.
         if std::mem::replace(&mut self.done, true) {
             return Ok(None);
         }
-        match self.format {
-            Format::History => self.next_of_history(),
+        let record = match self.format {
+            Format::History => return self.next_of_history(slot),
             Format::Operations => self.next_operation(),
             Format::JepsenEdn => self.next_of_edn(),
             Format::JepsenLog => self.next_of_log(),
-        }
+        };
+        Ok(record?.map(Filled::Other))
     }
 
     /// Finds out what is not given.
@@ -209,7 +231,10 @@ impl<R: Read> Records<R> {
         }
     }
 
-    fn next_of_history(&mut self) -> Result<Option<Record<'_>>, ReadError> {
+    fn next_of_history<'a>(
+        &'a mut self,
+        slot: &mut Slot<'a>,
+    ) -> Result<Option<Filled<'a>>, ReadError> {
         if !self.next_line()? {
             return if self.any { Ok(None) } else { Err(self.about_line(Problem::Empty)) };
         }
@@ -219,9 +244,10 @@ impl<R: Read> Records<R> {
             return Err(self.about_line(Problem::Empty));
         }
         let (read, problem): (_, fn(String) -> Problem) = if first {
-            (history::header(line).map(Record::Header), Problem::Header)
+            let header = history::header(line).map(Record::Header);
+            (header.map(Filled::Other), Problem::Header)
         } else {
-            (history::event(line), Problem::Event)
+            (history::event(line, &mut self.lists, slot), Problem::Event)
         };
         match read {
             Ok(record) => {

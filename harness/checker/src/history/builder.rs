@@ -4,6 +4,7 @@ use super::intern::{self, Intake, Interner, Texts};
 use super::operations::{Broken, Clients, Detail, Outcome, Times};
 use super::{Kind, NilRead, ReadOptions};
 use crate::datum::Datum;
+use crate::formats::TextList;
 use crate::model::spec::Values;
 use crate::model::{BadOperation, Model};
 use crate::ops::{Action, KeyOps, NEVER, Op, Position, Seen, Words, index};
@@ -17,6 +18,9 @@ pub(crate) struct Said<'a> {
     /// With whether it is a text.
     pub(crate) key: Option<(bool, &'a str)>,
     pub(crate) value: &'a Datum<'a>,
+    /// What a read returned, if it is a list that is not taken apart; then the value is null. Only for models that
+    /// [read lists](Model::reads_lists).
+    pub(crate) list: Option<&'a TextList<'a>>,
     /// Nanoseconds; none if the format has no times.
     pub(crate) time: Option<u64>,
     pub(crate) log_index: Option<u64>,
@@ -283,6 +287,11 @@ impl Builder {
         Ok(seen)
     }
 
+    /// What the model's answer would be with the list taken apart.
+    fn read_list(&mut self, key: u32, list: &TextList<'_>) -> Result<Seen, BadOperation> {
+        self.intake(key).text_list(list).map(Seen::List).map_err(BadOperation::Full)
+    }
+
     /// What a failed operation learnt nevertheless: a cas that mismatched may say what it found, as a read would.
     fn answer_of_failure(
         &mut self,
@@ -347,7 +356,13 @@ impl Builder {
         let op = self.keys[index(place.key)].ops[index(place.op)];
         self.same(said, place, op.action)?;
         let (outcome, seen) = match said.kind {
-            Kind::Ok => (Outcome::Ok, self.answer(place.key, said.f, said.value, op.action)?),
+            Kind::Ok => {
+                let seen = match said.list {
+                    Some(list) => self.read_list(place.key, list)?,
+                    None => self.answer(place.key, said.f, said.value, op.action)?,
+                };
+                (Outcome::Ok, seen)
+            }
             Kind::Fail => (
                 Outcome::Fail,
                 self.answer_of_failure(place.key, said.value, said.extra.error, op.action),

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::datum::Datum;
+use crate::formats::TextList;
 use crate::ops::{KeyOps, List, NOTHING, Word, Words, index};
 
 /// Numbers that were given out, over all keys. Needed while a history is read only.
@@ -12,9 +13,19 @@ use crate::ops::{KeyOps, List, NOTHING, Word, Words, index};
 pub(crate) struct Interner {
     numbers: HashTable<Known>,
     hasher: DefaultHashBuilder,
-    /// The list of each key that was kept last: the next one mostly begins like it.
-    lists: Vec<List>,
+    /// By key.
+    lists: Vec<LastList>,
+    /// To work with.
+    rest: Vec<Word>,
     recent: Recent,
+}
+
+/// The list of a key that was kept last: the next one mostly begins like it.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastList {
+    list: List,
+    /// Of the [`TextList`]; 0: it was none.
+    number: u64,
 }
 
 /// What was asked for lately, each in the one place that its hash allows: small enough to stay in the processor's
@@ -82,41 +93,60 @@ impl Intake<'_> {
 
     /// Keeps a list of values, which nobody will change; what it has in common with the key's last one is kept once.
     pub(crate) fn values(&mut self, items: &[Datum<'_>]) -> Result<List, Full> {
-        let number = index(self.number);
-        if self.interner.lists.len() <= number {
-            self.interner.lists.resize(self.keys.len(), List::default());
+        let last = self.last_list().list;
+        let key = &self.keys[index(self.number)];
+        let guesses = key.list(last).iter().zip(items);
+        let alike = guesses.take_while(|(guess, item)| is_text(&key.words, **guess, item)).count();
+        let mut rest = std::mem::take(&mut self.interner.rest);
+        rest.clear();
+        for item in &items[alike..] {
+            rest.push(self.word(item)?);
         }
-        let last = self.interner.lists[number];
-        let guesses = index(last.len);
-        let mut alike = 0;
-        for item in items.iter().take(guesses) {
-            let key = &self.keys[number];
-            let guess = key.items[index(last.start) + alike];
-            if !is_text(&key.words, guess, item) {
-                break;
-            }
-            alike += 1;
-        }
-        let is_at_the_end = index(last.start) + guesses == self.keys[number].items.len();
-        let list = if alike == items.len() {
-            List { start: last.start, len: u32::try_from(alike).map_err(|_| Full)? }
-        } else if alike == guesses && is_at_the_end && guesses > 0 {
-            let rest = self.words(&items[alike..])?;
-            let List { len, .. } = self.list(&rest)?;
-            List { start: last.start, len: last.len + len }
-        } else {
-            let rest = self.words(&items[alike..])?;
-            let start = index(last.start);
-            let mut all = self.keys[number].items[start..start + alike].to_vec();
-            all.extend(rest);
-            self.list(&all)?
-        };
-        self.interner.lists[number] = list;
+        let list = self.go_on(last, alike, &rest)?;
+        self.interner.rest = rest;
+        *self.last_list() = LastList { list, number: 0 };
         Ok(list)
     }
 
-    fn words(&mut self, items: &[Datum<'_>]) -> Result<Vec<Word>, Full> {
-        items.iter().map(|item| self.word(item)).collect()
+    /// The same for a list that is not taken apart.
+    pub(crate) fn text_list(&mut self, texts: &TextList<'_>) -> Result<List, Full> {
+        let LastList { list: last, number } = *self.last_list();
+        // The key's last list may have come in another way, or have been forgotten by whoever read this one.
+        let is_known = number == texts.before && number != 0;
+        let alike = if is_known { texts.alike } else { 0 };
+        let mut rest = std::mem::take(&mut self.interner.rest);
+        rest.clear();
+        for item in if is_known { texts.rest() } else { texts.items() } {
+            rest.push(self.find(b's', item)?);
+        }
+        let list = self.go_on(last, alike, &rest)?;
+        self.interner.rest = rest;
+        *self.last_list() = LastList { list, number: texts.number };
+        Ok(list)
+    }
+
+    fn last_list(&mut self) -> &mut LastList {
+        let (number, lists) = (index(self.number), &mut self.interner.lists);
+        if lists.len() <= number {
+            lists.resize(self.keys.len(), LastList::default());
+        }
+        &mut lists[number]
+    }
+
+    /// Keeps the list that begins with so many items of the key's last one, and goes on with the rest.
+    fn go_on(&mut self, last: List, alike: usize, rest: &[Word]) -> Result<List, Full> {
+        let items = &self.keys[index(self.number)].items;
+        let (start, end) = (index(last.start), index(last.start) + alike);
+        // A longer one may have been seen before the last.
+        let known = items[end..].iter().zip(rest).take_while(|(one, other)| one == other).count();
+        let new = &rest[known..];
+        if new.is_empty() || end + known == items.len() && end + known > start {
+            self.list(new)?;
+            let len = u32::try_from(alike + rest.len()).map_err(|_| Full)?;
+            return Ok(List { start: last.start, len });
+        }
+        let all = [&items[start..end], rest].concat();
+        self.list(&all)
     }
 
     /// Keeps a list.
@@ -274,6 +304,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
+    use crate::formats::testing::{TextLists, next_list};
     use crate::model::Model;
 
     #[test]
@@ -304,21 +335,19 @@ mod tests {
         }
     }
 
-    /// Most begin like the one before, some do not, some are none of texts.
-    fn next_list(last: &[String], rng: &mut StdRng) -> Vec<String> {
-        let mut list = last.to_vec();
-        match rng.random_range(0..6) {
-            0 => list.truncate(rng.random_range(0..=last.len())),
-            1 if !last.is_empty() => {
-                let at = rng.random_range(0..last.len());
-                list[at] = format!("x{}", rng.random_range(0..3));
-            }
-            2 => list.clear(),
-            _ => {}
-        }
-        let more = rng.random_range(0..3);
-        list.extend((0..more).map(|_| format!("v{}", rng.random_range(0..20))));
-        list
+    #[test]
+    fn list_is_alike_to_the_one_that_is_named_only() {
+        let mut keys = [KeyOps::new(Model::Append, None)];
+        let (mut interner, mut lists) = (Interner::default(), TextLists::default());
+        let mut intake = Intake { number: 0, keys: &mut keys, interner: &mut interner };
+        let one = lists.read("k", r#"["a","b","c"]"#).unwrap();
+        intake.text_list(&one).unwrap();
+        // Another, which comes in another way.
+        intake.values(&["a", "x"].map(|text| Datum::Text(Cow::from(text)))).unwrap();
+        let more = lists.read("k", r#"["a","b","c","d"]"#).unwrap();
+        let list = intake.text_list(&more).unwrap();
+        let texts = keys[0].list(list).iter().map(|&word| keys[0].words.text(word));
+        assert!(texts.eq(["a", "b", "c", "d"]));
     }
 
     #[test]
@@ -326,12 +355,18 @@ mod tests {
         for seed in 0..200 {
             let mut rng = StdRng::seed_from_u64(seed);
             let mut keys = [KeyOps::new(Model::Append, None), KeyOps::new(Model::Append, None)];
-            let mut interner = Interner::default();
+            let (mut interner, mut lists) = (Interner::default(), TextLists::default());
             let mut kept: Vec<(usize, List, Vec<String>)> = Vec::new();
             let mut last = [Vec::new(), Vec::new()];
             for _ in 0..60 {
                 let number = rng.random_range(0..2);
                 last[number] = next_list(&last[number], &mut rng);
+                let line = serde_json::to_string(&last[number]).unwrap();
+                // Whoever reads the lists may take one key for another, see a list in vain, or not see it.
+                let key = if rng.random_ratio(1, 4) { "other" } else { ["a", "b"][number] };
+                let is_seen = rng.random_ratio(9, 10);
+                let read = if is_seen { lists.read(key, &line) } else { None };
+                let read = read.filter(|_| rng.random_ratio(9, 10));
                 let items = last[number].iter().map(|text| Datum::Text(Cow::from(text.as_str())));
                 let items: Vec<Datum<'_>> = items.collect();
                 let mut intake = Intake {
@@ -344,7 +379,11 @@ mod tests {
                     let word = intake.word(&Datum::Int(7)).unwrap();
                     intake.list(&[word, word]).unwrap();
                 }
-                kept.push((number, intake.values(&items).unwrap(), last[number].clone()));
+                let list = match &read {
+                    Some(texts) => intake.text_list(texts),
+                    None => intake.values(&items),
+                };
+                kept.push((number, list.unwrap(), last[number].clone()));
             }
             for (number, list, texts) in &kept {
                 let key = &keys[*number];

@@ -8,7 +8,8 @@ use super::operations::Broken;
 use super::{Event, FORMAT, Fault, Header, History, Kind, Process, ReadOptions};
 use crate::datum::Datum;
 use crate::formats::{
-    Format, Problem, RawEvent, RawOperation, RawProcess, ReadError, Record, Records,
+    Filled, Format, Problem, RawEvent, RawOperation, RawProcess, ReadError, Record, Records, Slot,
+    TextList,
 };
 use crate::model::{BadOperation, Model};
 
@@ -88,7 +89,7 @@ impl Intake {
         match record {
             // There is one, and it has been read before the first event.
             Record::Header(_) => Ok(()),
-            Record::Event(event) => self.event(&event),
+            Record::Event(event) => self.event(&event, None),
             Record::Other(event) => {
                 self.rules.keep(event.index, event.time)?;
                 self.other(*event)
@@ -97,7 +98,15 @@ impl Intake {
         }
     }
 
-    fn event(&mut self, event: &RawEvent<'_>) -> Result<(), Broken> {
+    /// An event in its slot.
+    fn slot(&mut self, mut slot: Slot<'_>) -> Result<(), Broken> {
+        if !self.builder.model().reads_lists() {
+            slot.resolve();
+        }
+        self.event(&slot.event, slot.list.as_ref())
+    }
+
+    fn event(&mut self, event: &RawEvent<'_>, list: Option<&TextList<'_>>) -> Result<(), Broken> {
         if self.format == Format::History {
             let index = event.index.unwrap_or(self.rules.index_next);
             self.rules.keep(index, event.time.unwrap_or(self.rules.time))?;
@@ -113,6 +122,7 @@ impl Intake {
             f: &event.f,
             key: key.as_ref().map(|(is_text, name)| (*is_text, name.as_ref())),
             value: &event.value,
+            list,
             time: event.time,
             log_index: event.log_index,
             extra: Extra {
@@ -177,6 +187,7 @@ pub(crate) fn said<'a>(event: &'a Event, value: &'a Datum<'a>) -> Option<Said<'a
         f: &event.f,
         key: event.key.as_deref().map(|key| (true, key)),
         value,
+        list: None,
         time: Some(event.time),
         log_index: event.log_index,
         extra: Extra {
@@ -235,9 +246,13 @@ pub(super) fn read<R: Read>(
     };
     loop {
         // The record borrows from the line, so its number is not at hand while it is looked at.
-        let taken = match records.next()? {
-            None => break,
-            Some(record) => intake.record(record),
+        let taken = {
+            let mut slot = Slot::BLANK;
+            match records.fill(&mut slot)? {
+                None => break,
+                Some(Filled::Slot) => intake.slot(slot),
+                Some(Filled::Other(record)) => intake.record(record),
+            }
         };
         taken.map_err(|rule| broken(records.line(), rule))?;
     }

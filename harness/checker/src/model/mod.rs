@@ -156,6 +156,11 @@ impl Model {
         self.spec().functions
     }
 
+    /// Whether a read returns a list of values, and nothing else is asked of it.
+    pub(crate) fn reads_lists(self) -> bool {
+        matches!(self, Model::Append | Model::Set)
+    }
+
     /// The name of an operation.
     pub fn function(self, action: &Action) -> &'static str {
         (self.spec().function)(action)
