@@ -340,7 +340,8 @@ impl Bench<'_> {
         let Plan { scenario, seed, .. } = self.plan;
         let options = schedule::Options::new(kinds, seed ^ round, scenario.nodes, limit);
         let (quorum_safe, moments) = (scenario.quorum_safe, scenario.at.clone());
-        schedule::plan(&schedule::Options { quorum_safe, moments, ..options })
+        let network_fault = scenario.network_fault;
+        schedule::plan(&schedule::Options { quorum_safe, moments, network_fault, ..options })
     }
 
     async fn inflict(&self, schedule: &Schedule) {
@@ -417,6 +418,10 @@ async fn caught_up(client: &Client, goal: &Cell<Option<u64>>) -> Result<(), Stri
     if !statuses.windows(2).all(|pair| same(&pair[0], &pair[1])) {
         return Err(views());
     }
+    let leader = statuses.iter().find(|status| status.leader == Some(status.node));
+    if let Some(unfinished) = leader.and_then(|leader| unfinished(leader)) {
+        return Err(unfinished);
+    }
     let committed = statuses.iter().map(|status| status.commit).max().unwrap_or(0);
     let due = goal.get().unwrap_or(committed);
     goal.set(Some(due));
@@ -424,5 +429,40 @@ async fn caught_up(client: &Client, goal: &Cell<Option<u64>>) -> Result<(), Stri
         Ok(())
     } else {
         Err(format!("{} of {due}", views()))
+    }
+}
+
+/// What a leader has begun with its members and still has to end, without being told.
+fn unfinished(leader: &Status) -> Option<String> {
+    let node = leader.node;
+    if !leader.outgoing.is_empty() {
+        let outgoing = &leader.outgoing;
+        return Some(format!("n{node} has not ended the change of voters from {outgoing:?}"));
+    }
+    let member = leader.members.iter().find(|member| member.returning)?;
+    Some(format!("n{} has not got its vote back from n{node}", member.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use raftctl::Member;
+
+    use super::*;
+
+    #[test]
+    fn changes_that_are_left_half_done_are_no_recovery() {
+        let member = |id, returning| Member { id, returning, ..Member::default() };
+        let mut leader = Status {
+            node: 2,
+            members: vec![member(1, false), member(3, false)],
+            ..Status::default()
+        };
+        assert_eq!(unfinished(&leader), None);
+        leader.members.push(member(4, true));
+        let returning = unfinished(&leader).unwrap();
+        assert_eq!(returning, "n4 has not got its vote back from n2");
+        leader.outgoing = vec![1, 3];
+        let joint = unfinished(&leader).unwrap();
+        assert_eq!(joint, "n2 has not ended the change of voters from [1, 3]");
     }
 }

@@ -40,13 +40,16 @@ pub struct Options {
     pub quorum_safe: bool,
     /// Faults wait for one of these, each for another one; none: they wait for nothing.
     pub moments: Vec<Moment>,
+    /// How long each network fault goes on; none: long enough for a deposed leader to notice.
+    pub network_fault: Option<Duration>,
 }
 
 impl Options {
     /// Never takes a quorum away, as far as processes are concerned.
     pub fn new(kinds: Vec<Kind>, seed: u64, nodes: u64, time_limit: Duration) -> Options {
         let (out_max, moments) = (minority(nodes), Vec::new());
-        Options { kinds, seed, nodes, time_limit, out_max, quorum_safe: false, moments }
+        let (quorum_safe, network_fault) = (false, None);
+        Options { kinds, seed, nodes, time_limit, out_max, quorum_safe, moments, network_fault }
     }
 }
 
@@ -201,6 +204,9 @@ impl Pace {
 pub fn plan(options: &Options) -> Schedule {
     let (kinds, left_out): (Vec<Kind>, Vec<Kind>) =
         options.kinds.iter().partition(|kind| kind.nodes_min() <= options.nodes);
+    let network = options
+        .network_fault
+        .map_or(NETWORK, |length| Pace { on: ms(length)..=ms(length), ..NETWORK });
     let lane = |lane, pace, stream| {
         let kinds: Vec<Kind> = kinds.iter().copied().filter(|kind| kind.lane() == lane).collect();
         let mut rng = StdRng::seed_from_u64(options.seed.wrapping_mul(4).wrapping_add(stream));
@@ -208,7 +214,7 @@ pub fn plan(options: &Options) -> Schedule {
     };
     Schedule {
         process: lane(Lane::Process, &PROCESS, 0),
-        network: lane(Lane::Network, &NETWORK, 1),
+        network: lane(Lane::Network, &network, 1),
         // Far from the other lanes' streams of all seeds near this one.
         disk: lane(Lane::Disk, &DISK, 1 << 40),
         flow: lane(Lane::Flow, &LINKS, 2),

@@ -318,6 +318,10 @@ fn caveat(check: &str) -> &'static str {
         "nodes" => {
             "Reads exit statuses and logs. A node that is wrong and keeps quiet is for the other checks to find."
         }
+        "elections" => {
+            "Judges only cuts of two seconds and more, as in the workload calm, of which each node's log tells what it did \
+             meanwhile: a shorter one, or one among other faults, would prove nothing."
+        }
         "logs" => {
             "Looks at the nodes' files after the run: at what they knew to be committed, and not at what snapshots have \
              replaced. Entries are compared by term and checksum, requests by name."

@@ -24,7 +24,7 @@ const VIOLATIONS_MAX: usize = 8;
 
 /// Checks in the order in which their violations explain most: what was lost or doubled, then what was stale, then
 /// what merely has no order.
-const MOST_TELLING: [&str; 8] = [
+const MOST_TELLING: [&str; 9] = [
     "totals",
     "elements",
     "exactly-once",
@@ -32,6 +32,7 @@ const MOST_TELLING: [&str; 8] = [
     "linearizable",
     "logs",
     "nodes",
+    "elections",
     "availability",
 ];
 

@@ -28,7 +28,7 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 33] = [
+const BUILT_IN: [(&str, &str); 34] = [
     ("register.toml", include_str!("../../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../../workloads/append.toml")),
@@ -59,6 +59,7 @@ const BUILT_IN: [(&str, &str); 33] = [
     ("snapshot-pressure.toml", include_str!("../../../workloads/snapshot-pressure.toml")),
     ("clock.toml", include_str!("../../../workloads/clock.toml")),
     ("lease.toml", include_str!("../../../workloads/lease.toml")),
+    ("calm.toml", include_str!("../../../workloads/calm.toml")),
     ("availability.toml", include_str!("../../../workloads/availability.toml")),
     ("lock-canary.toml", include_str!("../../../workloads/lock-canary.toml")),
     ("stale-canary.toml", include_str!("../../../workloads/stale-canary.toml")),
@@ -193,6 +194,9 @@ pub struct Scenario {
     /// Moments that faults wait for, each for one of them; empty: they come some time.
     #[serde(default)]
     pub at: Vec<fault::Moment>,
+    /// How long each network fault goes on; left out: 0.6 to 0.8 s.
+    #[serde(deserialize_with = "some_duration", default)]
+    pub network_fault: Option<Duration>,
     /// A snapshot is due when a node's log has grown by this much, bytes; left out: the daemon's own default.
     #[serde(deserialize_with = "snapshot_log_bytes", default)]
     pub snapshot_log_bytes: Option<u64>,

@@ -6,6 +6,7 @@ mod counts;
 mod coverage;
 pub mod decision;
 pub mod direct;
+mod elections;
 mod elements;
 pub mod exact;
 mod exactly_once;
@@ -95,6 +96,7 @@ pub fn check(history: &History, options: &Options<'_>) -> Results {
     // Histories from elsewhere do not tell of nodes.
     if history.format() == Format::History {
         checks.push(nodes::check(history, &cluster, options));
+        checks.extend(elections::check(history, &cluster, options));
         checks.extend(logs::check(history, options));
         checks.extend(availability::check(history, &cluster, &counts));
     }
@@ -136,6 +138,7 @@ fn headline(verdict: Verdict, checks: &[Check], counts: &Counts, through: &str) 
                 "linearizable",
                 "logs",
                 "nodes",
+                "elections",
                 "availability",
             ];
             format!("Invalid: {}", first(verdict, &order))
