@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
 
 use super::attack::{Scope, aimed};
 use super::disk_kind::DiskFault;
@@ -38,8 +37,18 @@ pub(super) struct Assault {
 enum Means {
     /// The nodes are killed, and this is done to their disks.
     Strike { blow: Blow, seed: u64 },
-    /// Operations go wrong. `restart`: the nodes are killed and started again, as they read at their start only.
-    Trouble { trouble: Trouble, restart: bool },
+    /// Operations go wrong.
+    Trouble { trouble: Trouble, around: Around },
+}
+
+/// What else happens to a node whose disk is in trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Around {
+    Nothing,
+    /// It is killed and started again in the midst of it: it reads at its start only.
+    Restart,
+    /// Its power fails at the end: who went on although nothing became durable has nothing of it then.
+    PowerLoss,
 }
 
 impl Assault {
@@ -71,7 +80,7 @@ impl Assault {
     pub(super) async fn install(&mut self, cluster: &Cluster) -> Result<(), Error> {
         match self.means {
             Means::Strike { blow, seed } => self.strike(cluster, blow, seed).await,
-            Means::Trouble { trouble, restart } => self.trouble(cluster, trouble, restart).await,
+            Means::Trouble { trouble, around } => self.trouble(cluster, trouble, around).await,
         }
     }
 
@@ -83,11 +92,18 @@ impl Assault {
     /// Undoes it; returns the proof of its effect.
     pub(super) async fn remove(&self, cluster: &Cluster) -> (u64, Result<(), Error>) {
         let effect = self.effect(cluster);
+        let mut struck = Ok(());
+        if matches!(self.means, Means::Trouble { around: Around::PowerLoss, .. }) {
+            for node in &self.nodes {
+                let blow = Blow::LosePower(Survival::Nothing);
+                struck = struck.and(cluster.strike(*node, blow, 0).await.map(drop));
+            }
+        }
         for disk in self.nodes.iter().filter_map(|node| cluster.disk(*node)) {
             disk.relieve();
             disk.thaw();
         }
-        (self.proof + effect, cluster.start_nodes(&self.nodes).await)
+        (self.proof + effect, cluster.start_nodes(&self.nodes).await.and(struck))
     }
 
     async fn strike(&mut self, cluster: &Cluster, blow: Blow, seed: u64) -> Result<(), Error> {
@@ -132,8 +148,9 @@ impl Assault {
         &self,
         cluster: &Cluster,
         trouble: Trouble,
-        restart: bool,
+        around: Around,
     ) -> Result<(), Error> {
+        let restart = around == Around::Restart;
         if restart {
             for node in &self.nodes {
                 cluster.kill(*node).await?;
@@ -180,7 +197,8 @@ fn proof(fault: DiskFault, harm: &Harm) -> u64 {
 fn means(fault: DiskFault, rng: &mut StdRng) -> (Means, String) {
     let seed = rng.random();
     let strike = |blow, text: &str| (Means::Strike { blow, seed }, text.to_owned());
-    let trouble = |trouble, text: String| (Means::Trouble { trouble, restart: false }, text);
+    let around = Around::Nothing;
+    let trouble = |trouble, text: String| (Means::Trouble { trouble, around }, text);
     match fault {
         DiskFault::PowerLoss | DiskFault::PowerLossAll => {
             strike(Blow::LosePower(Survival::Nothing), "power loss of")
@@ -207,14 +225,22 @@ fn means(fault: DiskFault, rng: &mut StdRng) -> (Means, String) {
 }
 
 fn io_error(rng: &mut StdRng) -> (Means, String) {
-    let operations =
-        [(Operation::Read, "read"), (Operation::Write, "write"), (Operation::Sync, "fsync")];
-    let (operation, name) = *operations.choose(rng).unwrap_or(&operations[0]);
+    // Files are not made as often as they are read and written.
+    let (operation, name) = match rng.random_range(0..7) {
+        0 | 1 => (Operation::Read, "a read"),
+        2 | 3 => (Operation::Write, "a write"),
+        4 | 5 => (Operation::Sync, "an fsync"),
+        _ => (Operation::Create, "the making of a file"),
+    };
     let once = rng.random();
-    let often = if once { "once" } else { "always" };
-    let restart = operation == Operation::Read;
-    let means = Means::Trouble { trouble: Trouble::Fail { operation, once }, restart };
-    (means, format!("{name} fails {often} on"))
+    let often = if once { "fails once" } else { "always fails" };
+    let (around, then) = match operation {
+        Operation::Read => (Around::Restart, ""),
+        Operation::Sync => (Around::PowerLoss, ", and then the power,"),
+        Operation::Write | Operation::Create => (Around::Nothing, ""),
+    };
+    let means = Means::Trouble { trouble: Trouble::Fail { operation, once }, around };
+    (means, format!("{name} {often}{then} on"))
 }
 
 fn targets(

@@ -55,7 +55,9 @@ impl DiskFault {
             DiskFault::TornWrite => "a power loss, and the first of the unsynced bytes survive it",
             DiskFault::LostPages => "a power loss, and any of the unsynced pages survive it",
             DiskFault::BitFlip => "bits turn in a file of one node",
-            DiskFault::IoError => "one node's reads, writes or syncs fail, once or always",
+            DiskFault::IoError => {
+                "one node's reads, writes, new files or syncs fail, once or always"
+            }
             DiskFault::DiskFull => "no room on the disks of one node or more for a while",
             DiskFault::SlowDisk => "every fsync of one node or more takes longer",
             DiskFault::StuckDisk => "no fsync of one node returns for a while",

@@ -24,8 +24,8 @@ const SETTLED: u64 = 1_000 * MS;
 /// Links may be whole again a little before it is recorded that they are.
 const EDGE: u64 = 300 * MS;
 
-/// So many leaders in a row while only one link is cut are no accident, if it happens each time.
-const LEADERS_MANY: usize = 4;
+/// A leader that falls when one link is cut may have fallen by itself; not in more than half of so many cases.
+const LINKS_MIN: usize = 3;
 
 /// A node said in its log what it is, or it was started or ended.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>)
     let summary = if violations.is_empty() {
         format!(
             "While a node was cut off for long ({}) it did not campaign, and did not go on leading; and the loss of \
-             one link ({}) unseated no leader again and again.",
+             one link ({}) did not unseat the leader more often than not.",
             text::count(cuts.len(), "time"),
             text::count(links.len(), "time")
         )
@@ -160,26 +160,28 @@ fn stays(turns: &[Turn], cut: &FaultSpan, node: u64) -> Option<Violation> {
     Some(violation("leader without a majority", explanation, vec![lead.event], cut.start))
 }
 
-/// One link between the leader and a follower was cut, and leaders came and went, each time.
+/// One link between the leader and a follower was cut, and somebody else came to lead, more often than not.
 fn unrest(turns: &[Turn], links: &[(&FaultSpan, u64)]) -> Option<Violation> {
-    let leaders = |&(fault, stop): &(&FaultSpan, u64)| {
-        let during = turns.iter().filter(|turn| (fault.start..stop).contains(&turn.time));
-        during.filter(|turn| turn.is_leader).copied().collect::<Vec<Turn>>()
+    let unseats = |&&(fault, stop): &&(&FaultSpan, u64)| {
+        turns.iter().any(|turn| turn.is_leader && (fault.start..stop).contains(&turn.time))
     };
-    let all: Vec<Vec<Turn>> = links.iter().map(leaders).collect();
-    let restless = all.len() > 1 && all.iter().all(|leaders| leaders.len() >= LEADERS_MANY);
-    let (first, (fault, stop)) = (all.first().filter(|_| restless)?, links.first()?);
+    let unseated: Vec<&(&FaultSpan, u64)> = links.iter().filter(unseats).collect();
+    let (fault, stop) = **unseated.first()?;
+    if links.len() < LINKS_MIN || unseated.len() * 2 <= links.len() {
+        return None;
+    }
+    let during = turns.iter().filter(|turn| (fault.start..stop).contains(&turn.time));
+    let events: Vec<u64> = during.filter(|turn| turn.is_leader).map(|turn| turn.event).collect();
     let explanation = format!(
-        "While the leader and one follower did not see each other, {} to {}, leaders changed {}, and likewise in the \
-         other {} such cases. All others heard their leader all the time, and a follower that does gives nobody else its \
-         vote (Thesis §4.2.3).",
+        "When one follower and the leader did not see each other, and nothing else was wrong, somebody else came to lead \
+         in {} of {} cases, the first from {} to {}. The others heard their leader all the time, and a follower that does \
+         gives nobody else its vote (Thesis §4.2.3).",
+        text::number(unseated.len()),
+        text::number(links.len()),
         text::at(fault.start),
-        text::at(*stop),
-        text::count(first.len(), "time"),
-        text::number(all.len() - 1),
+        text::at(stop),
     );
-    let events = first.iter().map(|turn| turn.event).collect();
-    Some(violation("leaders unseated by one link", explanation, events, fault.start))
+    Some(violation("leader unseated by one link", explanation, events, fault.start))
 }
 
 fn violation(class: &str, explanation: String, events: Vec<u64>, time: u64) -> Violation {
@@ -284,22 +286,28 @@ mod tests {
     }
 
     #[test]
-    fn one_link_does_not_unseat_leader_after_leader() {
-        let span = |number: u64, leaders: u64| {
-            let start = number * 10_000;
-            let mut all = fault(number, "lose-link", 1, [start, start + 3_000], 9).to_vec();
-            for change in 0..leaders {
-                let term = number * 100 + change;
-                all.push((start + 200 * (change + 1), "node-2", "role", role("leader", term)));
+    fn one_link_does_not_unseat_the_leader() {
+        let spans = |changes: &[bool]| {
+            let mut all = Vec::new();
+            for (number, &changed) in (1..).zip(changes) {
+                let start = number * 10_000;
+                all.extend(fault(number, "lose-link", 1, [start, start + 3_000], 9));
+                if changed {
+                    all.push((start + 200, "node-2", "role", role("leader", number + 1)));
+                }
             }
             all
         };
-        let class = ["leaders unseated by one link"];
-        assert_eq!(classes(&[span(1, 4), span(2, 7)].concat()), class);
-        assert!(classes(&[span(1, 4), span(2, 3)].concat()).is_empty(), "not each time");
-        assert!(classes(&span(1, 7)).is_empty(), "once is an accident");
-        let busy = [span(1, 4), span(2, 7), fault(3, "kill", 3, [10_500, 11_000], 1).to_vec()];
-        assert!(classes(&busy.concat()).is_empty(), "something else went on");
+        let class = ["leader unseated by one link"];
+        assert_eq!(classes(&spans(&[true, false, true])), class);
+        assert!(classes(&spans(&[true, false, false, true])).is_empty(), "in half of the cases");
+        assert!(classes(&spans(&[true, true])).is_empty(), "too few");
+        let mut busy = spans(&[true, true, true]);
+        busy.extend(fault(9, "kill", 3, [10_500, 11_000], 1));
+        assert!(classes(&busy).is_empty(), "something else went on");
+        let mut before = spans(&[false, false, false]);
+        before.extend([1, 2, 3].map(|n| (n * 10_000 - 1, "node-2", "role", role("leader", n))));
+        assert!(classes(&before).is_empty(), "before the cut");
     }
 
     #[test]
