@@ -216,8 +216,12 @@ impl Bench<'_> {
         self.journal.phase(Phase::Clean);
         let generator = Generator::new(scenario, self.plan.seed);
         let journal = Arc::clone(&self.journal);
-        let load =
-            Load { clients: scenario.clients, readers: scenario.readers(), rate: scenario.rate };
+        let load = Load {
+            clients: scenario.clients,
+            readers: scenario.readers(),
+            rate: scenario.rate,
+            shared_sessions: scenario.shared_sessions,
+        };
         let mut traffic = Traffic::start(access.clone(), journal, generator, load)?;
         let is_decided = tokio::select! {
             biased;

@@ -2,8 +2,9 @@
 //!
 //! Each worker is pinned to a node: its reads are served there, whether that node leads, follows or has been deposed,
 //! and its writes start there. It asks for one operation at a time, at its share of the rate, and goes on under a new
-//! process number, with a new session, once it has lost track of an operation.
+//! process number, with a new session if it has one of its own, once it has lost track of an operation.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Load {
     pub readers: u64,
     /// Operations a second that all together aim at.
     pub rate: u64,
+    /// Whether all clients of a node are one session, which has many requests on their way at a time then.
+    pub shared_sessions: bool,
 }
 
 /// What all workers have in common.
@@ -61,6 +64,8 @@ struct Worker {
     node: NodeId,
     process: u64,
     session: Session,
+    /// With other clients of the same node.
+    shares_session: bool,
     only_reads: bool,
     /// Operations in a row for which the node could not be reached.
     unreachable: u32,
@@ -74,7 +79,7 @@ impl Traffic {
         generator: Generator,
         load: Load,
     ) -> anyhow::Result<Traffic> {
-        let Load { clients, readers, rate } = load;
+        let Load { clients, readers, rate, shared_sessions } = load;
         let shared = Shared {
             access,
             journal,
@@ -88,12 +93,17 @@ impl Traffic {
         };
         let rate_ns = 1_000_000_000 / rate.max(1);
         let start = Instant::now();
+        let mut sessions = BTreeMap::new();
         for client in 0..clients {
             let nodes = &traffic.shared.access.endpoints;
             let node = usize::try_from(client).map_or(0, |client| client % nodes.len());
             let node = nodes[node].node.context("the cluster does not number its nodes")?;
             let only_reads = client + readers >= clients;
-            let worker = Worker::new(Arc::clone(&traffic.shared), node, only_reads)?;
+            let mut worker = Worker::new(Arc::clone(&traffic.shared), node, only_reads)?;
+            if shared_sessions {
+                worker.shares_session = true;
+                worker.session = sessions.entry(node).or_insert(worker.session).clone();
+            }
             let mut ticks = interval_at(
                 start + Duration::from_nanos(rate_ns.saturating_mul(client)),
                 Duration::from_nanos(rate_ns.saturating_mul(clients).max(1)),
@@ -131,8 +141,15 @@ impl Traffic {
             let session = access.session(process, node)?;
             let shared = Arc::clone(&self.shared);
             readers.spawn(async move {
-                let mut reader =
-                    Worker { shared, node, process, session, only_reads: true, unreachable: 0 };
+                let mut reader = Worker {
+                    shared,
+                    node,
+                    process,
+                    session,
+                    shares_session: false,
+                    only_reads: true,
+                    unreachable: 0,
+                };
                 for key in its_own {
                     reader.read_at_last(key).await?;
                 }
@@ -165,7 +182,8 @@ impl Worker {
     fn new(shared: Arc<Shared>, node: NodeId, only_reads: bool) -> anyhow::Result<Worker> {
         let process = shared.fresh_process();
         let session = shared.access.session(process, node)?;
-        Ok(Worker { shared, node, process, session, only_reads, unreachable: 0 })
+        let shares_session = false;
+        Ok(Worker { shared, node, process, session, shares_session, only_reads, unreachable: 0 })
     }
 
     async fn run(
@@ -248,7 +266,9 @@ impl Worker {
         journal.completed(self.process, operation, request.as_deref(), completion);
         if kind == Kind::Info {
             self.process = self.shared.fresh_process();
-            self.session = self.shared.access.session(self.process, self.node)?;
+            if !self.shares_session {
+                self.session = self.shared.access.session(self.process, self.node)?;
+            }
         }
         Ok((kind, is_last))
     }

@@ -28,10 +28,11 @@ use crate::terminal;
 use crate::workload::{self, F, Object};
 
 /// The scenarios that the harness brings along, in the order in which `harness run all` runs them.
-const BUILT_IN: [(&str, &str); 34] = [
+const BUILT_IN: [(&str, &str); 35] = [
     ("register.toml", include_str!("../../../workloads/register.toml")),
     ("cas-register.toml", include_str!("../../../workloads/cas-register.toml")),
     ("append.toml", include_str!("../../../workloads/append.toml")),
+    ("pipelined.toml", include_str!("../../../workloads/pipelined.toml")),
     ("counter.toml", include_str!("../../../workloads/counter.toml")),
     ("set.toml", include_str!("../../../workloads/set.toml")),
     ("transactions.toml", include_str!("../../../workloads/transactions.toml")),
@@ -146,6 +147,9 @@ pub struct Scenario {
     /// is cut off, and sees nothing while that leader still believes in itself; one that only reads looks on.
     #[serde(deserialize_with = "between::<0, 100, _>", default)]
     pub readers_percent: u64,
+    /// Whether all clients of a node are one session, which has many requests on their way at a time then.
+    #[serde(default)]
+    pub shared_sessions: bool,
     /// Operations a second that all clients together aim at.
     #[serde(deserialize_with = "between::<1, 1_000_000, _>")]
     pub rate: u64,

@@ -182,7 +182,8 @@ async fn results(workload: &str, lie: Lie, requests: u64) -> Results {
         values: Values::of(&scenario),
     };
     let generator = Generator::new(&scenario, 1);
-    let load = Load { clients: scenario.clients, readers: scenario.readers(), rate: 2000 };
+    let (clients, readers) = (scenario.clients, scenario.readers());
+    let load = Load { clients, readers, rate: 2000, shared_sessions: false };
     let mut traffic = Traffic::start(access, Arc::clone(&journal), generator, load).unwrap();
     node.requests.subscribe().wait_for(|count| *count >= requests).await.unwrap();
     traffic.stop().await.unwrap();

@@ -1,6 +1,6 @@
 //! The clients at work, against a node that is scripted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -71,6 +71,17 @@ impl Node {
 
 /// What four clients write down while they send `requests` requests to `node`.
 async fn history(node: &Node, requests: u64, path: &Path, start: Instant) -> (History, Vec<Event>) {
+    history_of(node, requests, path, start, false).await
+}
+
+/// The same, if they are perhaps one session.
+async fn history_of(
+    node: &Node,
+    requests: u64,
+    path: &Path,
+    start: Instant,
+    shared_sessions: bool,
+) -> (History, Vec<Event>) {
     let scenario = Scenario::built_in("register").unwrap();
     let header = Header {
         workload: scenario.name.clone(),
@@ -86,7 +97,7 @@ async fn history(node: &Node, requests: u64, path: &Path, start: Instant) -> (Hi
         values: Values::of(&scenario),
     };
     let generator = Generator::new(&scenario, 1);
-    let load = Load { clients: 4, readers: 0, rate: 1000 };
+    let load = Load { clients: 4, readers: 0, rate: 1000, shared_sessions };
     let mut traffic = Traffic::start(access, Arc::clone(&journal), generator, load).unwrap();
     node.requests.subscribe().wait_for(|count| *count >= requests).await.unwrap();
     traffic.stop().await.unwrap();
@@ -137,7 +148,23 @@ async fn client_that_lost_track_goes_on_under_a_new_number_and_session() {
             sessions.entry(event.process.clone()).or_insert_with(|| session.to_owned());
         assert_eq!(of_process, session, "a process has one session");
     }
-    let distinct: std::collections::BTreeSet<_> = sessions.values().collect();
+    let distinct: BTreeSet<_> = sessions.values().collect();
     assert_eq!(distinct.len(), sessions.len(), "a session belongs to one process");
     assert!(sessions.len() > 4, "four clients, and those who came after them: {sessions:?}");
+}
+
+#[tokio::test]
+async fn clients_of_a_node_may_be_one_session_and_keep_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (node, path) = (Node::default(), directory.path().join("h"));
+    let (history, events) = history_of(&node, 400, &path, Instant::now(), true).await;
+    let ops = history.keys().iter().flat_map(|key| &key.ops);
+    assert!(ops.filter(|op| op.outcome == Outcome::Open).count() > 3, "some lost track");
+    let invoked = events.iter().filter(|event| event.kind == Kind::Invoke);
+    let names: Vec<&str> = invoked.filter_map(|event| event.request.as_deref()).collect();
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(distinct.len(), names.len(), "each request has a name of its own");
+    let sessions: BTreeSet<_> = names.iter().filter_map(|name| name.split_once(':')).collect();
+    let sessions: BTreeSet<&str> = sessions.into_iter().map(|(session, _)| session).collect();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
 }
