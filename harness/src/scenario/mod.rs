@@ -178,8 +178,8 @@ pub struct Scenario {
     /// Set: whoever adds to it takes a lock first, reads it, and writes it back as a whole.
     #[serde(default)]
     pub lock: Option<Lock>,
-    /// Values are padded to so many bytes on their way to the cluster. The history has them without the padding, once it
-    /// was seen to be whole.
+    /// Three of four values are padded to so many bytes on their way to the cluster. The history has them without the
+    /// padding, once it was seen to be whole.
     #[serde(deserialize_with = "value_bytes", default)]
     pub value_bytes: Option<usize>,
     /// How long after the death of a leader the first write may take, if the workload is about that.
