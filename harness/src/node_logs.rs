@@ -17,6 +17,7 @@ use std::time::Duration;
 use history_checker::history::{Committed, Difference, NodeLog, NodeState};
 use raftctl::{Client, NodeId, Status};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::cluster::wait::wait_for;
@@ -94,8 +95,8 @@ pub fn read(
 #[derive(Debug, Default)]
 struct Found {
     entries: BTreeMap<u64, Entry>,
-    /// The last index of its newest snapshot; 0: there is none.
-    snapshot: u64,
+    /// Its newest snapshot; none: there is none.
+    snapshot: Option<Snapshot>,
 }
 
 /// An entry, as far as it matters.
@@ -103,6 +104,8 @@ struct Found {
 struct Entry {
     term: u64,
     request: Option<String>,
+    /// It says who the members are.
+    is_config: bool,
     /// Of the whole text.
     checksum: String,
     /// The text's beginning.
@@ -127,9 +130,11 @@ struct Line<'l> {
     snapshot: Option<Snapshot>,
 }
 
-#[derive(Deserialize)]
+/// The last index in a snapshot, and the index of the configuration in it.
+#[derive(Clone, Copy, Debug, Deserialize)]
 struct Snapshot {
     index: u64,
+    config_index: Option<u64>,
 }
 
 /// The lines of a log that count here.
@@ -139,8 +144,9 @@ struct Record {
     #[serde(default)]
     term: u64,
     request: Option<String>,
+    config: Option<IgnoredAny>,
     truncate: Option<u64>,
-    snapshot: Option<serde::de::IgnoredAny>,
+    snapshot: Option<IgnoredAny>,
 }
 
 /// Has a program look through a directory, and reads what it says.
@@ -180,14 +186,15 @@ fn parse(mut lines: BufReader<impl Read>) -> Result<Found, String> {
             return Err(problem);
         }
         if let Some(snapshot) = line.snapshot {
-            found.snapshot = snapshot.index;
+            found.snapshot = Some(snapshot);
         }
         let Some(raw) = line.record else { continue };
         let record: Record = serde_json::from_str(raw.get()).map_err(not_understood)?;
         if let Some(index) = record.index {
-            let Record { term, request, .. } = record;
-            let text = clipped(raw.get());
-            found.entries.insert(index, Entry { term, request, checksum: line.checksum, text });
+            let Record { term, request, config, .. } = record;
+            let (is_config, text) = (config.is_some(), clipped(raw.get()));
+            let entry = Entry { term, request, is_config, checksum: line.checksum, text };
+            found.entries.insert(index, entry);
         } else if let Some(from) = record.truncate {
             found.entries.split_off(&from);
         } else if record.snapshot.is_some() {
@@ -203,8 +210,10 @@ fn clipped(text: &str) -> String {
 
 /// Adds what a node has committed to what others have, and says what there is to say of it.
 fn add(node: NodeId, commit: u64, found: Found, common: &mut BTreeMap<u64, Kept>) -> NodeLog {
-    let end = found.entries.keys().next_back().copied().unwrap_or(0).max(found.snapshot);
-    let mut log = NodeLog { end, ..NodeLog::default() };
+    let snapshot = found.snapshot.map_or(0, |snapshot| snapshot.index);
+    let snapshot_config = found.snapshot.and_then(|snapshot| snapshot.config_index);
+    let end = found.entries.keys().next_back().copied().unwrap_or(0).max(snapshot);
+    let mut log = NodeLog { end, snapshot, snapshot_config, ..NodeLog::default() };
     for (index, entry) in found.entries {
         if index > commit {
             break;
@@ -234,13 +243,18 @@ fn pieces(common: &BTreeMap<u64, Kept>) -> Vec<Committed> {
             same && follows && piece.requests.len() < ENTRIES_PER_EVENT
         };
         let request = entry.request.clone();
+        let configs = entry.is_config.then_some(index);
         match pieces.last_mut().filter(goes_on) {
-            Some(piece) => piece.requests.push(request),
+            Some(piece) => {
+                piece.requests.push(request);
+                piece.configs.extend(configs);
+            }
             None => pieces.push(Committed {
                 node: *node,
                 first: index,
                 term: entry.term,
                 requests: vec![request],
+                configs: configs.into_iter().collect(),
             }),
         }
     }
@@ -289,6 +303,21 @@ mod tests {
         assert_eq!(found.entries.keys().copied().collect::<Vec<_>>(), [10]);
         let log = add(1, 9, found, &mut BTreeMap::new());
         assert_eq!((log.first, log.last, log.end), (0, 0, 10));
+    }
+
+    #[test]
+    fn changes_of_members_and_those_in_the_snapshot_are_told() {
+        let lines = [
+            &entry(1, 1, "a:1"),
+            r#"{"checksum":"c","record":{"index":2,"term":1,"config":{"voters":[1]}}}"#,
+            &entry(3, 1, "a:2"),
+            r#"{"dir":"d","snapshot":{"index":2,"term":1,"config_index":2,"voters":[1]},"first":1}"#,
+        ];
+        let mut common = BTreeMap::new();
+        let log = add(1, 3, found(&lines).unwrap(), &mut common);
+        assert_eq!((log.snapshot, log.snapshot_config), (2, Some(2)));
+        let [piece] = &pieces(&common)[..] else { panic!("one term, one node") };
+        assert_eq!(piece.configs, [2]);
     }
 
     #[test]

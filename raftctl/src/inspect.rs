@@ -62,6 +62,7 @@ struct SnapshotReport<'a> {
     bytes: u64,
     keys: usize,
     sessions: usize,
+    config_index: u64,
     voters: Vec<u64>,
     /// As `status` shows it.
     state_hash: String,
@@ -139,6 +140,7 @@ fn print_json(
             bytes: snapshot.bytes,
             keys: snapshot.keys,
             sessions: snapshot.sessions,
+            config_index: snapshot.config_index,
             voters: snapshot.config.voters().into_iter().collect(),
             state_hash: format!("{:016x}", snapshot.state_hash),
         }),

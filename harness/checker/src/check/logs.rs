@@ -2,12 +2,12 @@
 //!
 //! Three promises (Thesis §3.2, figure 3.2; §6.3): committed entries are the same everywhere; what was acknowledged is among
 //! them, at the index that the answer named and under no earlier one; what certainly failed is not. And nodes that have
-//! applied the same have the same state.
+//! applied the same have the same state, and snapshots hold who the members were (Thesis §5.1.2).
 //!
 //! A retry may put a request into the log twice: the first entry is what takes effect, the later ones are recognised. What a
 //! snapshot has replaced cannot be seen any more, and counts for neither side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 use serde::de::DeserializeOwned;
@@ -30,6 +30,8 @@ struct Logs<'h> {
     states: Vec<(u64, NodeState, &'h Event)>,
     /// The index of the first entry that was made for a request, and the last one of the same.
     requests: HashMap<String, u64>,
+    /// The indexes of committed changes of members, in order.
+    configs: BTreeSet<u64>,
     /// Ranges of indexes, ends included, in order.
     ranges: Vec<(u64, u64)>,
     /// The last index that any node has, committed or not; none if some node's files were not read.
@@ -44,6 +46,7 @@ pub(super) fn check(history: &History, options: &Options<'_>) -> Option<Check> {
     }
     let mut violations = differing(&logs);
     violations.extend(states(&logs));
+    violations.extend(configurations(&logs));
     let clients = clients(history, &logs, &mut violations);
     let total = violations.len();
     let unread: Vec<String> = logs
@@ -100,7 +103,8 @@ impl<'h> Logs<'h> {
         logs
     }
 
-    fn add(&mut self, Committed { first, requests, .. }: Committed) {
+    fn add(&mut self, Committed { first, requests, configs, .. }: Committed) {
+        self.configs.extend(configs);
         let mut next = first;
         for request in requests {
             if let Some(request) = request {
@@ -187,6 +191,23 @@ fn states(logs: &Logs<'_>) -> Vec<Violation> {
         found.push(violation("states differ", explanation, events, event.time));
     }
     found
+}
+
+/// Snapshots that hold an older configuration than was committed before their last entry (Thesis §5.1.2).
+fn configurations(logs: &Logs<'_>) -> Vec<Violation> {
+    let wrong = |(node, (log, event)): (&u64, &(NodeLog, &Event))| {
+        let held = log.snapshot_config?;
+        let config =
+            *logs.configs.range(..=log.snapshot).next_back().filter(|config| **config > held)?;
+        let explanation = format!(
+            "{}'s snapshot reaches up to log index {} and has the members as of index {held}, but they changed at index \
+             {config}, too. Whoever starts from it goes by members of long ago, and elects leaders with them.",
+            text::node(*node),
+            log.snapshot,
+        );
+        Some(violation("snapshot with old members", explanation, vec![event.index], event.time))
+    };
+    logs.nodes.iter().filter_map(wrong).collect()
 }
 
 /// What was found of what clients had been told.
@@ -383,6 +404,29 @@ mod tests {
         assert_eq!(check.verdict, Verdict::Valid);
         let expected = "2 nodes agree on 4 entries: all 2 acknowledged writes are where the answers said, and nothing that failed is.";
         assert_eq!(check.summary, expected);
+    }
+
+    #[test]
+    fn snapshot_holds_the_members_as_of_its_last_entry() {
+        let found = |snapshot: u64, held: Value, configs: &[u64]| {
+            let mut log = log(1, 4);
+            log["snapshot"] = json!(snapshot);
+            log["snapshot_config"] = held;
+            let mut all = all();
+            all["configs"] = json!(configs);
+            let check = judge(&[(1, log)], &[all], &[]);
+            let classes = check.violations.iter().map(|violation| violation.class.as_str());
+            let is_found = classes.collect::<Vec<_>>() == ["snapshot with old members"];
+            assert_eq!(check.verdict == Verdict::Invalid, is_found);
+            is_found
+        };
+        assert!(found(50, json!(0), &[40, 60]));
+        assert!(found(50, json!(30), &[30, 50]));
+        assert!(!found(50, json!(40), &[30, 40]));
+        assert!(!found(50, json!(45), &[30, 40]), "some have fallen to a snapshot");
+        assert!(!found(39, json!(0), &[40, 60]), "they changed later");
+        assert!(!found(50, json!(0), &[]), "they never changed");
+        assert!(!found(50, Value::Null, &[40]), "it is not known");
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub struct NodeLog {
     pub last: u64,
     /// The last index that the node has at all, committed or not, in a snapshot or not.
     pub end: u64,
+    /// The last index in its newest snapshot; 0: there is none.
+    pub snapshot: u64,
+    /// The index of the configuration in that snapshot; none: not known.
+    pub snapshot_config: Option<u64>,
     /// Where its committed entries are others than a node's before it: the first few.
     pub differs: Vec<Difference>,
 }
@@ -56,4 +60,7 @@ pub struct Committed {
     pub term: u64,
     /// For each entry the request it was made for; none: it is no client's.
     pub requests: Vec<Option<String>>,
+    /// The indexes of those that say who the members are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub configs: Vec<u64>,
 }
