@@ -70,6 +70,26 @@ pub struct Violation {
     pub stale: Option<StaleRead>,
 }
 
+impl Violation {
+    /// Of the cluster and not of a key's operations: these events prove it.
+    pub(crate) fn of_events(
+        class: &str,
+        explanation: String,
+        events: Vec<u64>,
+        time: u64,
+    ) -> Violation {
+        Violation {
+            class: class.to_owned(),
+            key: None,
+            explanation,
+            events,
+            time,
+            core: None,
+            stale: None,
+        }
+    }
+}
+
 /// Operations that contradict each other by themselves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Core {

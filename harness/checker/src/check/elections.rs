@@ -137,7 +137,12 @@ fn campaign(turns: &[Turn], cut: &FaultSpan, node: u64, stop: u64) -> Option<Vio
         turn.term,
         text::at(turn.time),
     );
-    Some(violation("campaign of a node that is cut off", explanation, vec![turn.event], turn.time))
+    Some(Violation::of_events(
+        "campaign of a node that is cut off",
+        explanation,
+        vec![turn.event],
+        turn.time,
+    ))
 }
 
 /// A leader that was cut off and went on leading, although nobody answered.
@@ -157,7 +162,12 @@ fn stays(turns: &[Turn], cut: &FaultSpan, node: u64) -> Option<Violation> {
         text::at(cut.start),
         text::span(2 * SETTLED),
     );
-    Some(violation("leader without a majority", explanation, vec![lead.event], cut.start))
+    Some(Violation::of_events(
+        "leader without a majority",
+        explanation,
+        vec![lead.event],
+        cut.start,
+    ))
 }
 
 /// One link between the leader and a follower was cut, and somebody else came to lead, more often than not.
@@ -181,19 +191,7 @@ fn unrest(turns: &[Turn], links: &[(&FaultSpan, u64)]) -> Option<Violation> {
         text::at(fault.start),
         text::at(stop),
     );
-    Some(violation("leader unseated by one link", explanation, events, fault.start))
-}
-
-fn violation(class: &str, explanation: String, events: Vec<u64>, time: u64) -> Violation {
-    Violation {
-        class: class.to_owned(),
-        key: None,
-        explanation,
-        events,
-        time,
-        core: None,
-        stale: None,
-    }
+    Some(Violation::of_events("leader unseated by one link", explanation, events, fault.start))
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn differing(logs: &Logs<'_>) -> Vec<Violation> {
                 text::node(difference.node),
                 quoted(&difference.there)
             );
-            violation("logs differ", explanation, vec![event.index], event.time)
+            Violation::of_events("logs differ", explanation, vec![event.index], event.time)
         };
         log.differs.iter().map(tell).collect::<Vec<_>>()
     };
@@ -188,7 +188,7 @@ fn states(logs: &Logs<'_>) -> Vec<Violation> {
             state.state_hash
         );
         let events = vec![other_event.index, event.index];
-        found.push(violation("states differ", explanation, events, event.time));
+        found.push(Violation::of_events("states differ", explanation, events, event.time));
     }
     found
 }
@@ -205,7 +205,12 @@ fn configurations(logs: &Logs<'_>) -> Vec<Violation> {
             text::node(*node),
             log.snapshot,
         );
-        Some(violation("snapshot with old members", explanation, vec![event.index], event.time))
+        Some(Violation::of_events(
+            "snapshot with old members",
+            explanation,
+            vec![event.index],
+            event.time,
+        ))
     };
     logs.nodes.iter().filter_map(wrong).collect()
 }
@@ -329,21 +334,10 @@ fn failed(
 }
 
 fn told_wrong(class: &str, explanation: String, words: &Words<'_>, op: &Op) -> Violation {
-    let mut found = violation(class, explanation, words.events([op]), words.completed(op));
+    let mut found =
+        Violation::of_events(class, explanation, words.events([op]), words.completed(op));
     found.key = words.key.name.as_deref().map(str::to_owned);
     found
-}
-
-fn violation(class: &str, explanation: String, events: Vec<u64>, time: u64) -> Violation {
-    Violation {
-        class: class.to_owned(),
-        key: None,
-        explanation,
-        events,
-        time,
-        core: None,
-        stale: None,
-    }
 }
 
 #[cfg(test)]

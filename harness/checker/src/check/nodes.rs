@@ -63,7 +63,7 @@ fn unexpected_exit(event: &Event, node: u64) -> Option<Violation> {
         return None;
     }
     let how = if exit.how.is_empty() { "for an unknown reason" } else { &exit.how };
-    Some(violation(
+    Some(Violation::of_events(
         "unexpected exit",
         format!(
             "{} exited at {} ({how}). Nobody had told it to; see the end of its log.",
@@ -78,7 +78,7 @@ fn unexpected_exit(event: &Event, node: u64) -> Option<Violation> {
 fn panic(event: &Event, node: u64) -> Violation {
     let line = event.value.get("line").and_then(|line| line.as_str()).unwrap_or("");
     let line: String = line.chars().take(300).collect();
-    violation(
+    Violation::of_events(
         "panic",
         format!(
             "{} wrote to its log at {}: {line:?}. No correct node writes that.",
@@ -111,22 +111,10 @@ fn two_leaders(cluster: &Cluster) -> Vec<Violation> {
         let events = vec![other.event, lead.event];
         found.insert(
             lead.term,
-            violation("two leaders in one term", explanation, events, lead.time),
+            Violation::of_events("two leaders in one term", explanation, events, lead.time),
         );
     }
     found.into_values().collect()
-}
-
-fn violation(class: &str, explanation: String, events: Vec<u64>, time: u64) -> Violation {
-    Violation {
-        class: class.to_owned(),
-        key: None,
-        explanation,
-        events,
-        time,
-        core: None,
-        stale: None,
-    }
 }
 
 #[cfg(test)]
