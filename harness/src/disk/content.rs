@@ -2,11 +2,15 @@
 //!
 //! The bytes that programs see are in the file underneath. What is kept here is the way back: the pages that were
 //! written to since the last fsync, as they were before. So what is appended costs no memory, however long nobody syncs.
+//!
+//! After an fsync that failed, pages are as Linux leaves them with ext4, XFS and Btrfs (Rebello et al., "Can Applications
+//! Recover from fsync Failures?", ATC 2020): programs see what they wrote, the kernel takes it for written, the disk does
+//! not have it, and the next fsync succeeds. Only what writes to a page once more has it written.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::unix::fs::FileExt;
 
 use nix::fcntl::FallocateFlags;
@@ -40,6 +44,8 @@ pub(super) struct Content {
     before: BTreeMap<u64, Vec<u8>>,
     /// What was written since the last fsync, in order.
     unsynced: Vec<Range<u64>>,
+    /// What an fsync failed to write, and no later one will, in no order.
+    stranded: Vec<Range<u64>>,
     /// What the last fsync that had something to do made durable: damage to it cannot be told from a write that the
     /// disk never finished.
     last_synced: Vec<Range<u64>>,
@@ -66,6 +72,7 @@ impl Content {
             durable_length: length,
             before: BTreeMap::new(),
             unsynced: Vec::new(),
+            stranded: Vec::new(),
             last_synced: Vec::new(),
             is_published: true,
         })
@@ -83,7 +90,8 @@ impl Content {
 
     /// Bytes that would be lost if the power failed now.
     pub(super) fn unsynced_bytes(&self) -> u64 {
-        merged(&self.unsynced).iter().map(|range| range.end - range.start).sum()
+        let ranges = merged(&[self.unsynced.as_slice(), &self.stranded].concat());
+        ranges.iter().map(|range| range.end - range.start).sum()
     }
 
     /// Up to `size` bytes from `offset` on; fewer at the end of the file only.
@@ -98,7 +106,7 @@ impl Content {
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let end = offset.checked_add(position(bytes.len())).ok_or(io::ErrorKind::FileTooLarge)?;
         self.remember(offset..end)?;
-        self.unsynced.push(offset.min(self.length)..end);
+        self.dirty(offset.min(self.length)..end);
         self.is_published = false;
         self.file.write_all_at(bytes, offset)?;
         self.length = self.length.max(end);
@@ -113,8 +121,9 @@ impl Content {
         if length < self.length {
             self.remember(length..self.length)?;
             self.unsynced.retain(|range| range.start < length);
+            self.stranded = without(&self.stranded, &(length..u64::MAX));
         } else {
-            self.unsynced.push(self.length..length);
+            self.dirty(self.length..length);
         }
         self.is_published = false;
         self.file.set_len(length)?;
@@ -146,23 +155,32 @@ impl Content {
         } else {
             self.length..now
         };
-        if !changed.is_empty() {
-            self.unsynced.push(changed);
-        }
+        self.dirty(changed);
         self.is_published = false;
         self.length = now;
         Ok(())
     }
 
-    /// Makes everything durable; how many bytes that were not.
-    pub(super) fn sync(&mut self) -> u64 {
-        let bytes = self.unsynced_bytes();
-        self.before.clear();
+    /// Makes everything durable, but for what an earlier fsync failed to write.
+    pub(super) fn sync(&mut self) {
         self.durable_length = self.length;
+        let mut before = std::mem::take(&mut self.before);
+        // Where nothing was written, the disk has what it had, and zeros where it had nothing.
+        for page in self.stranded.iter().flat_map(|range| pages(range)) {
+            let length = (self.durable_length - page * PAGE).min(PAGE);
+            let mut bytes = before.remove(&page).unwrap_or_default();
+            bytes.resize(index(length), 0);
+            self.before.insert(page, bytes);
+        }
         if !self.unsynced.is_empty() {
             self.last_synced = merged(&std::mem::take(&mut self.unsynced));
         }
-        bytes
+    }
+
+    /// An fsync fails: nothing becomes durable, and what was to be written will not be written by the next one either.
+    pub(super) fn fail_sync(&mut self) {
+        self.stranded.append(&mut self.unsynced);
+        self.stranded = merged(&self.stranded);
     }
 
     /// The power fails: the file is as the disk has it.
@@ -190,6 +208,7 @@ impl Content {
         }
         self.durable_length = self.length;
         self.unsynced.clear();
+        self.stranded.clear();
         if !survivors.is_empty() {
             self.last_synced = survivors;
         }
@@ -224,13 +243,29 @@ impl Content {
         Ok(())
     }
 
+    /// The next fsync has this to write, and with it all of the pages that it is on.
+    fn dirty(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let whole = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE);
+        for stranded in &self.stranded {
+            let (start, end) = (stranded.start.max(whole.start), stranded.end.min(whole.end));
+            if start < end {
+                self.unsynced.push(start..end);
+            }
+        }
+        self.stranded = without(&self.stranded, &whole);
+        self.unsynced.push(range);
+    }
+
     /// Keeps the durable pages that are about to be changed.
     fn remember(&mut self, range: Range<u64>) -> io::Result<()> {
         let end = range.end.min(self.durable_length);
         if range.start >= end {
             return Ok(());
         }
-        for page in range.start / PAGE..=(end - 1) / PAGE {
+        for page in pages(&(range.start..end)) {
             if self.before.contains_key(&page) {
                 continue;
             }
@@ -242,6 +277,22 @@ impl Content {
         }
         Ok(())
     }
+}
+
+/// The pages that a range is on; it is not empty.
+fn pages(range: &Range<u64>) -> RangeInclusive<u64> {
+    range.start / PAGE..=(range.end - 1) / PAGE
+}
+
+/// What of the ranges is outside of another.
+fn without(ranges: &[Range<u64>], other: &Range<u64>) -> Vec<Range<u64>> {
+    let mut left = Vec::new();
+    for range in ranges {
+        left.push(range.start..range.end.min(other.start));
+        left.push(range.start.max(other.end)..range.end);
+    }
+    left.retain(|range| !range.is_empty());
+    left
 }
 
 /// The ranges without overlaps, in order.

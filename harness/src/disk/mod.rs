@@ -105,6 +105,11 @@ impl Disk {
         inner.volume.has_unsynced() && inner.state.is_anybody_waiting()
     }
 
+    /// How many syncs were done since the disk is there.
+    pub fn syncs(&self) -> u64 {
+        self.lock().state.syncs()
+    }
+
     /// A process is about to start. Whatever an earlier one had open is not what it uses.
     pub fn process_starts(&self) {
         let mut inner = self.lock();

@@ -80,6 +80,8 @@ pub(super) struct State {
     /// The gravest error that the present process was returned.
     given: Option<Given>,
     waiting: Vec<Waiting>,
+    /// Syncs that were done.
+    syncs: u64,
 }
 
 impl State {
@@ -160,6 +162,7 @@ impl State {
             return reply.send(Err(Errno::EIO.into()));
         }
         if let Err(error) = self.admit(Operation::Sync) {
+            volume.fail_sync(inode);
             return reply.send(Err(error));
         }
         let since = Instant::now();
@@ -168,10 +171,20 @@ impl State {
             Some(Trouble::StuckSync) => None,
             Some(Trouble::SlowSync(delay)) => Some(since + delay),
             Some(Trouble::Fail { .. } | Trouble::Full) | None => {
-                return reply.send(volume.sync(inode));
+                return reply.send(self.make_durable(volume, inode));
             }
         };
         self.waiting.push(Waiting { inode, reply, since, due });
+    }
+
+    /// How many syncs were done.
+    pub(super) fn syncs(&self) -> u64 {
+        self.syncs
+    }
+
+    fn make_durable(&mut self, volume: &mut Volume, inode: Inode) -> io::Result<()> {
+        self.syncs += 1;
+        volume.sync(inode)
     }
 
     /// Answers all whose time has come; how long until the next one's.
@@ -185,7 +198,7 @@ impl State {
             if self.is_dying {
                 reply.send(Err(Errno::EIO.into()));
             } else {
-                reply.send(volume.sync(inode));
+                reply.send(self.make_durable(volume, inode));
             }
         }
         let next = self.waiting.iter().filter_map(|waiting| waiting.due).min();

@@ -295,6 +295,13 @@ impl Volume {
         Ok(())
     }
 
+    /// An fsync fails. A directory's names stay to be written: who cannot write its journal does not go on at all.
+    pub(super) fn fail_sync(&mut self, inode: Inode) {
+        if let Some(node) = self.files.get_mut(&inode) {
+            node.content.fail_sync();
+        }
+    }
+
     /// Whether a power loss would cost something now.
     pub(super) fn has_unsynced(&self) -> bool {
         self.names.unsynced() > 0

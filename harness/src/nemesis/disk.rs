@@ -20,6 +20,12 @@ use crate::disk::{Blow, Harm, Operation, Survival, Trouble};
 /// How long the power waits until somebody has something to lose.
 const STAKE_PATIENCE: Duration = Duration::from_millis(300);
 
+/// How long a node that is back may take to make something durable.
+const RETURN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many fsyncs there are to be after a node is back: what it found on its disk lies well behind what it has added.
+const SYNCS_AFTER_RETURN: u64 = 5;
+
 /// How much longer a slow disk takes for an fsync, milliseconds.
 const SLOWER_MS: [u64; 2] = [20, 200];
 
@@ -49,6 +55,9 @@ enum Around {
     Restart,
     /// Its power fails at the end: who went on although nothing became durable has nothing of it then.
     PowerLoss,
+    /// The same, but it comes back before and goes on: on what it found, which need not be what the disk has (Rebello et
+    /// al., ATC 2020).
+    ReturnAndPowerLoss,
 }
 
 impl Assault {
@@ -92,18 +101,49 @@ impl Assault {
     /// Undoes it; returns the proof of its effect.
     pub(super) async fn remove(&self, cluster: &Cluster) -> (u64, Result<(), Error>) {
         let effect = self.effect(cluster);
-        let mut struck = Ok(());
-        if matches!(self.means, Means::Trouble { around: Around::PowerLoss, .. }) {
-            for node in &self.nodes {
-                let blow = Blow::LosePower(Survival::Nothing);
-                struck = struck.and(cluster.strike(*node, blow, 0).await.map(drop));
+        let struck = match self.means {
+            Means::Trouble { around: Around::PowerLoss, .. } => self.lose_power(cluster).await,
+            Means::Trouble { around: Around::ReturnAndPowerLoss, .. } => {
+                let returned = self.let_return(cluster).await;
+                returned.and(self.lose_power(cluster).await)
             }
-        }
+            Means::Trouble { around: Around::Nothing | Around::Restart, .. }
+            | Means::Strike { .. } => Ok(()),
+        };
         for disk in self.nodes.iter().filter_map(|node| cluster.disk(*node)) {
             disk.relieve();
             disk.thaw();
         }
         (self.proof + effect, cluster.start_nodes(&self.nodes).await.and(struck))
+    }
+
+    async fn lose_power(&self, cluster: &Cluster) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for node in &self.nodes {
+            let blow = Blow::LosePower(Survival::Nothing);
+            outcome = outcome.and(cluster.strike(*node, blow, 0).await.map(drop));
+        }
+        outcome
+    }
+
+    /// The trouble is over; waits until the nodes have made something durable since.
+    async fn let_return(&self, cluster: &Cluster) -> Result<(), Error> {
+        let disks: Vec<_> = self.nodes.iter().filter_map(|node| cluster.disk(*node)).collect();
+        for disk in &disks {
+            disk.relieve();
+        }
+        cluster.start_nodes(&self.nodes).await?;
+        let before: Vec<u64> = disks.iter().map(|disk| disk.syncs()).collect();
+        let probe = async || {
+            let mut pairs = disks.iter().zip(&before);
+            let has_all = pairs.all(|(disk, before)| disk.syncs() >= before + SYNCS_AFTER_RETURN);
+            if has_all { Ok(()) } else { Err("some are silent".to_owned()) }
+        };
+        // A node that is cut off writes nothing, and loses nothing.
+        if let Err(error) = wait_for("the nodes to write again", RETURN_PATIENCE, probe).await {
+            tracing::debug!(%error, "the power fails all the same");
+        }
+        Ok(())
     }
 
     async fn strike(&mut self, cluster: &Cluster, blow: Blow, seed: u64) -> Result<(), Error> {
@@ -236,6 +276,9 @@ fn io_error(rng: &mut StdRng) -> (Means, String) {
     let often = if once { "fails once" } else { "always fails" };
     let (around, then) = match operation {
         Operation::Read => (Around::Restart, ""),
+        Operation::Sync if rng.random() => {
+            (Around::ReturnAndPowerLoss, ", and the power once it is back,")
+        }
         Operation::Sync => (Around::PowerLoss, ", and then the power,"),
         Operation::Write | Operation::Create => (Around::Nothing, ""),
     };

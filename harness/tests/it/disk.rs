@@ -171,6 +171,33 @@ fn lost_pages_leave_holes() {
 }
 
 #[test]
+fn what_an_fsync_failed_to_write_is_seen_and_not_kept_unless_it_is_written_again() {
+    let Some(bench) = bench() else { return };
+    let disk = bench.mounted.disk();
+    let page = |letter| format!("head -c 4096 /dev/zero | tr '\\0' {letter}");
+    let write = |letter, number| {
+        format!("{} | dd of=a bs=4096 seek={number} conv=notrunc 2> /dev/null; ", page(letter))
+    };
+    bench.run(&(write('a', 0) + &write('a', 1) + "sync a .")).unwrap();
+    disk.trouble(Trouble::Fail { operation: Operation::Sync, once: true });
+    let script = write('b', 1) + &write('b', 2) + &write('b', 3) + "printf bbb >> a; sync a";
+    assert!(bench.run(&script).unwrap_err().contains("Input/output error"));
+    disk.relieve();
+    // The next one succeeds: it has page 2 to write, of which one byte is new.
+    bench.run("printf c | dd of=a bs=1 seek=9000 conv=notrunc 2> /dev/null; sync a").unwrap();
+    let mut expected = [[b'a'; 4096], [b'b'; 4096], [b'b'; 4096], [b'b'; 4096]].concat();
+    expected.extend(b"bbb");
+    expected[9000] = b'c';
+    assert!(bench.content("a") == expected);
+    let loss = bench.lose_power(Survival::Nothing, 1);
+    assert_eq!((loss.lost_bytes, loss.kept_bytes), (2 * 4096 + 3, 0));
+    expected[4096..8192].fill(b'a');
+    expected[3 * 4096..].fill(0);
+    assert!(bench.content("a") == expected);
+    assert_eq!(bench.lose_power(Survival::Nothing, 2), disk::Loss::default());
+}
+
+#[test]
 fn operations_fail_once_or_until_the_trouble_ends() {
     let Some(bench) = bench() else { return };
     let disk = bench.mounted.disk();
