@@ -4,9 +4,11 @@
 //! Operations are taken in order of invocation. Each joins the cluster of a write of its value that it can join without
 //! making two blocks that have to come before each other. If there are several, the best is the one that returned last
 //! before the operation was called: it stays in reach for longest of those that are as they are anyway. Then comes one that
-//! others have joined already, and then the one that returns first, because it will be out of reach first.
+//! others have joined already, and then the one that returns first, because it will be out of reach first. A write of
+//! unknown outcome that nobody has joined can wait for ever, and keeps nobody from anything: one of them is as good as
+//! another, and the last resort.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::clusters::{Clusters, Role, SEVERAL, Source, Zone, role};
 use super::source_op;
@@ -88,6 +90,8 @@ struct Writes {
     /// The next one to be called last.
     ahead: Vec<Write>,
     reachable: Vec<Write>,
+    /// Those of unknown outcome that nothing has joined, in order of invocation.
+    idle: VecDeque<Write>,
     /// Overwritten, but what is still in reach may have to come before or after it.
     closed: Vec<Write>,
 }
@@ -96,7 +100,11 @@ impl Writes {
     fn join(&mut self, key: &KeyOps, joining: &Joining<'_>, blocks: &Blocks) -> Option<Source> {
         let op = joining.op;
         while let Some(write) = self.ahead.pop_if(|write| write.call < op.ret) {
-            self.reachable.push(write);
+            if write.is_idle() {
+                self.idle.push_back(write);
+            } else {
+                self.reachable.push(write);
+            }
         }
         self.close(op.call, blocks);
         let is_possible = |write: &Write| {
@@ -126,8 +134,15 @@ impl Writes {
         };
         let places = 0..self.reachable.len().min(CANDIDATES_MAX);
         let possible = places.filter(|&place| is_possible(&self.reachable[place]));
-        let best = possible.min_by_key(|&place| rank(&self.reachable[place]))?;
-        let best = &mut self.reachable[best];
+        let best = possible.min_by_key(|&place| rank(&self.reachable[place]));
+        let best = match best {
+            Some(best) => &mut self.reachable[best],
+            None => {
+                let first = self.idle.front().filter(|write| is_possible(write)).copied()?;
+                self.idle.pop_front();
+                self.reachable.push_mut(first)
+            }
+        };
         *best = best.with(joining, blocks);
         debug_assert!(index(best.source) <= key.ops.len());
         Some(best.source)
@@ -145,6 +160,11 @@ impl Writes {
 }
 
 impl Write {
+    /// Whether it may come at any time, or never.
+    fn is_idle(&self) -> bool {
+        !self.is_joined && self.block == NEVER && self.first_return == i64::from(NEVER)
+    }
+
     /// With an operation that joins it, and what comes right after if that is a cas.
     fn with(&self, joining: &Joining<'_>, blocks: &Blocks) -> Write {
         let mut write = Write {
