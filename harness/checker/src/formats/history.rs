@@ -103,7 +103,7 @@ fn scan<'a>(line: &'a str, lists: &mut Lists, slot: &mut Slot<'a>) -> Option<()>
     let mut seen = begun.unwrap_or_default();
     if first {
         json = Json::new(line);
-        *slot = Slot::BLANK;
+        *slot = Slot::blank();
         json.blanks();
         json.passes(b'{').then_some(())?;
     }

@@ -26,7 +26,7 @@ const F: u16 = 1 << 2;
 /// The event that a form says.
 #[inline]
 pub(super) fn event(form: &str) -> Result<Parsed<'_>, Fault> {
-    let mut parsed = Parsed { event: RawEvent::BLANK, tagged: false, value_at: 0 };
+    let mut parsed = Parsed { event: RawEvent::blank(), tagged: false, value_at: 0 };
     parsed.read(form)?;
     Ok(parsed)
 }

@@ -99,7 +99,7 @@ pub(super) fn event<'a>(line: &'a str, head: &Head) -> Result<Parsed<'a>, Fault>
         Fault::meaning(head.process.start, "expected a process: a number of at most 64 bits")
     })?;
     let f = Cow::Borrowed(field(&head.f).trim_start_matches(':'));
-    let event = RawEvent { process, kind: head.kind, f, value, error, ..RawEvent::BLANK };
+    let event = RawEvent { process, kind: head.kind, f, value, error, ..RawEvent::blank() };
     Ok(Parsed { event, tagged, value_at })
 }
 

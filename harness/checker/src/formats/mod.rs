@@ -270,7 +270,10 @@ pub(crate) enum Filled<'a> {
 }
 
 impl Slot<'_> {
-    pub(crate) const BLANK: Slot<'static> = Slot { event: RawEvent::BLANK, list: None };
+    #[inline]
+    pub(crate) fn blank() -> Self {
+        Slot { event: RawEvent::blank(), list: None }
+    }
 
     /// Takes the list apart.
     pub(crate) fn resolve(&mut self) {
@@ -281,23 +284,26 @@ impl Slot<'_> {
     }
 }
 
-/// What there is before anything is read.
 impl RawEvent<'_> {
-    const BLANK: RawEvent<'static> = RawEvent {
-        process: RawProcess::Client(0),
-        kind: Kind::Info,
-        f: Cow::Borrowed(""),
-        key: None,
-        value: Datum::Null,
-        time: None,
-        index: None,
-        error: None,
-        node: None,
-        request: None,
-        log_index: None,
-        role: None,
-        term: None,
-    };
+    /// What there is before anything is read. No constant: to set the fields takes less than to copy all of them.
+    #[inline]
+    fn blank() -> Self {
+        RawEvent {
+            process: RawProcess::Client(0),
+            kind: Kind::Info,
+            f: Cow::Borrowed(""),
+            key: None,
+            value: Datum::Null,
+            time: None,
+            index: None,
+            error: None,
+            node: None,
+            request: None,
+            log_index: None,
+            role: None,
+            term: None,
+        }
+    }
 }
 
 /// Which fields have been read, each with a bit.

@@ -52,6 +52,8 @@ impl Default for Reading {
 pub struct Records<R> {
     input: Input<R>,
     name: String,
+    /// Of the file, as far as that is known.
+    bytes: usize,
     format: Format,
     independent: bool,
     line: u64,
@@ -70,7 +72,11 @@ impl Records<File> {
     pub fn open(path: &Path, reading: Reading) -> Result<Records<File>, ReadError> {
         let name = path.display().to_string();
         match File::open(path) {
-            Ok(file) => Records::with(file, &name, reading),
+            Ok(file) => {
+                let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+                let records = Records::with(file, &name, reading)?;
+                Ok(Records { bytes: usize::try_from(bytes).unwrap_or(0), ..records })
+            }
             Err(error) => {
                 Err(ReadError { name, line: None, column: None, problem: Problem::Io(error) })
             }
@@ -89,6 +95,7 @@ impl<R: Read> Records<R> {
         let mut records = Records {
             input: Input::new(input, reading.line_bytes_max),
             name: name.to_owned(),
+            bytes: 0,
             format: reading.format.unwrap_or(Format::History),
             independent: reading.independent == Independent::Yes,
             line: 0,
@@ -101,6 +108,11 @@ impl<R: Read> Records<R> {
         };
         records.begin(&reading).map_err(|problem| records.about_file(problem))?;
         Ok(records)
+    }
+
+    /// How long the file is; 0 if that is not known.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The format, given or found out.
@@ -135,7 +147,7 @@ impl<R: Read> Records<R> {
         reason = "an iterator's items could not borrow from the line"
     )]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
-        let mut slot = Slot::BLANK;
+        let mut slot = Slot::blank();
         Ok(match self.fill(&mut slot)? {
             None => None,
             Some(Filled::Other(record)) => Some(record),

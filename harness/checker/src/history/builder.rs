@@ -1,7 +1,7 @@
 //! Takes invocations and completions one by one, holds them to the rules, and keeps them as operations of keys.
 
 use super::intern::{self, Intake, Interner, Texts};
-use super::operations::{Broken, Clients, Detail, Outcome, Times};
+use super::operations::{Broken, Clients, Details, Outcome, Times};
 use super::{Kind, NilRead, ReadOptions};
 use crate::datum::Datum;
 use crate::formats::TextList;
@@ -100,7 +100,7 @@ pub(crate) struct Builder {
     operations: u32,
     position: Position,
     times: Times,
-    details: Vec<Detail>,
+    details: Details,
     texts: Texts,
     /// Of operations that came as a whole: call and return times stand in for positions until the end.
     whole: Vec<(u64, u64)>,
@@ -113,7 +113,7 @@ pub(super) struct Built {
     pub(super) clients: Clients,
     pub(super) operations: u32,
     pub(super) times: Times,
-    pub(super) details: Vec<Detail>,
+    pub(super) details: Details,
     pub(super) texts: Texts,
 }
 
@@ -135,10 +135,15 @@ impl Builder {
             operations: 0,
             position: 0,
             times: Times::default(),
-            details: Vec::new(),
+            details: Details::default(),
             texts: Texts::default(),
             whole: Vec::new(),
         }
+    }
+
+    /// About so many operations are to come. Room that turns out not to be needed is never touched, so it costs nothing.
+    pub(crate) fn expect(&mut self, operations: usize) {
+        self.times.reserve(operations);
     }
 
     pub(crate) fn model(&self) -> Model {
@@ -209,7 +214,7 @@ impl Builder {
         if let Some(ret) = whole.ret {
             self.times.complete(number, Some(ret), None);
         }
-        self.detail(number, &whole.extra, |detail, node| detail.answered = node);
+        self.detail(number, &whole.extra, Kind::Ok);
         Ok(())
     }
 
@@ -337,7 +342,7 @@ impl Builder {
             log_index: 0,
         });
         self.times.push(said.time, Some(self.position));
-        self.detail(number, &said.extra, |detail, node| detail.asked = node);
+        self.detail(number, &said.extra, Kind::Invoke);
         let place = Place { key, op, call: self.position };
         self.standings[index(client)] = Standing::Busy(place);
         Ok(place)
@@ -375,7 +380,7 @@ impl Builder {
         op.log_index = said.log_index.unwrap_or(0);
         let number = op.number;
         self.times.complete(number, said.time, Some(self.position));
-        self.detail(number, &said.extra, |detail, node| detail.answered = node);
+        self.detail(number, &said.extra, said.kind);
         let standing = if outcome == Outcome::Open { Standing::Retired } else { Standing::Idle };
         self.standings[index(client)] = standing;
         Ok(place)
@@ -412,31 +417,18 @@ impl Builder {
         Ok(())
     }
 
-    /// Keeps what explanations may want to know. Histories without any of it do not pay for it.
-    fn detail(&mut self, number: u32, extra: &Extra<'_>, node: impl Fn(&mut Detail, u32)) {
-        let Extra { error, node: id, request, role, term } = *extra;
-        if error.is_none() && id.is_none() && request.is_none() && role.is_none() && term.is_none()
-        {
-            return;
-        }
-        if self.details.len() <= index(number) {
-            self.details.resize(index(number) + 1, Detail::default());
-        }
-        let mut kept = |text: Option<&str>| text.map_or(0, |text| self.texts.number(text));
-        let (error, request, role) = (kept(error), kept(request), kept(role));
-        let detail = &mut self.details[index(number)];
-        if let Some(id) = id.and_then(|id| u32::try_from(id).ok()?.checked_add(1)) {
-            node(detail, id);
-        }
-        let keep = |old: &mut u32, new: u32| {
-            if new != 0 {
-                *old = new;
-            }
-        };
-        keep(&mut detail.error, error);
-        keep(&mut detail.request, request);
-        keep(&mut detail.role, role);
-        detail.term = term.or(detail.term);
+    /// Keeps what explanations may want to know.
+    fn detail(&mut self, number: u32, extra: &Extra<'_>, kind: Kind) {
+        let Builder { details, texts, .. } = self;
+        let mut kept = |text: Option<&str>| text.map_or(0, |text| texts.number(text));
+        details.error.set(number, kept(extra.error));
+        details.request.set(number, kept(extra.request));
+        details.role.set(number, kept(extra.role));
+        details.term.set(number, extra.term.map_or(0, |term| term.saturating_add(1)));
+        let nodes =
+            if kind == Kind::Invoke { &mut details.asked } else { &mut details.answered };
+        let node = extra.node.and_then(|node| u32::try_from(node).ok()?.checked_add(1));
+        nodes.set(number, node.unwrap_or(0));
     }
 
     pub(super) fn finish(mut self) -> Result<Built, Broken> {

@@ -59,10 +59,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::builder::Built;
+use self::operations::Details;
 use crate::formats::{Format, Independent, Reading, Records};
 pub use crate::formats::{Problem, ReadError};
 use crate::model::Model;
-use crate::ops::{KeyOps, Op, index};
+use crate::ops::{KeyOps, Op};
 
 /// The version of this format.
 pub const FORMAT: u32 = 1;
@@ -397,38 +398,35 @@ impl History {
 
     /// The node that answered, or else the one that was asked.
     pub fn node(&self, op: &Op) -> Option<u64> {
-        let detail = self.detail(op)?;
-        [detail.answered, detail.asked].into_iter().find_map(|id| id.checked_sub(1)).map(u64::from)
+        let Details { asked, answered, .. } = &self.built.details;
+        let nodes = [answered, asked].into_iter().map(|column| column.get(op.number));
+        nodes.into_iter().find_map(|node| node.checked_sub(1)).map(u64::from)
     }
 
     /// What the node that answered took itself for.
     pub fn role(&self, op: &Op) -> Option<&str> {
-        self.built.texts.text(self.detail(op)?.role)
+        self.built.texts.text(self.built.details.role.get(op.number))
     }
 
     /// Its term.
     pub fn term(&self, op: &Op) -> Option<u64> {
-        self.detail(op)?.term
+        self.built.details.term.get(op.number).checked_sub(1)
     }
 
     /// Why an operation failed, or why its outcome is not known.
     pub fn error(&self, op: &Op) -> Option<&str> {
-        self.built.texts.text(self.detail(op)?.error)
+        self.built.texts.text(self.built.details.error.get(op.number))
     }
 
     /// The request's `client:seq`.
     pub fn request(&self, op: &Op) -> Option<&str> {
-        self.built.texts.text(self.detail(op)?.request)
+        self.built.texts.text(self.built.details.request.get(op.number))
     }
 
     /// Time of the last event, nanoseconds.
     pub fn duration(&self) -> u64 {
         let last = self.others.last().map_or(0, |event| event.time);
         self.built.times.last().max(last)
-    }
-
-    fn detail(&self, op: &Op) -> Option<&operations::Detail> {
-        self.built.details.get(index(op.number))
     }
 }
 

@@ -30,6 +30,13 @@ pub(crate) struct Times {
 }
 
 impl Times {
+    /// Makes room for so many operations, if there is any: to grow step by step is to copy everything several times.
+    pub(super) fn reserve(&mut self, operations: usize) {
+        self.calls.try_reserve(operations).ok();
+        self.completions.try_reserve(operations).ok();
+        self.positions.try_reserve(operations).ok();
+    }
+
     pub(super) fn push(&mut self, call: Option<u64>, position: Option<Position>) {
         self.incomplete |= call.is_none();
         self.calls.push(call.unwrap_or(0));
@@ -89,17 +96,40 @@ impl Clients {
     }
 }
 
-/// What only explanations look at. Numbers of texts; 0 is none.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Detail {
-    /// The node asked, plus 1.
-    pub(crate) asked: u32,
-    /// The node that answered, plus 1.
-    pub(crate) answered: u32,
-    pub(crate) error: u32,
-    pub(crate) request: u32,
-    pub(crate) role: u32,
-    pub(crate) term: Option<u64>,
+/// What only explanations look at, by operation. Histories pay for what they say only.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Details {
+    /// Numbers of nodes, plus 1.
+    pub(crate) asked: Column<u32>,
+    pub(crate) answered: Column<u32>,
+    /// Numbers of texts.
+    pub(crate) error: Column<u32>,
+    pub(crate) request: Column<u32>,
+    pub(crate) role: Column<u32>,
+    /// Plus 1.
+    pub(crate) term: Column<u64>,
+}
+
+/// What operations say in one field; 0 is nothing. It reaches as far as the last one that says something.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Column<T>(Vec<T>);
+
+impl<T: Copy + Default + PartialEq> Column<T> {
+    /// Keeps what an operation says, unless that is nothing.
+    pub(super) fn set(&mut self, number: u32, value: T) {
+        if value == T::default() {
+            return;
+        }
+        if self.0.len() <= index(number) {
+            self.0.resize(index(number) + 1, T::default());
+        }
+        self.0[index(number)] = value;
+    }
+
+    /// What an operation says.
+    pub(crate) fn get(&self, number: u32) -> T {
+        self.0.get(index(number)).copied().unwrap_or_default()
+    }
 }
 
 /// Which rule a history breaks.

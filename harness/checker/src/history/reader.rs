@@ -99,7 +99,7 @@ impl Intake {
     }
 
     /// An event in its slot.
-    fn slot(&mut self, mut slot: Slot<'_>) -> Result<(), Broken> {
+    fn slot(&mut self, slot: &mut Slot<'_>) -> Result<(), Broken> {
         if !self.builder.model().reads_lists() {
             slot.resolve();
         }
@@ -219,6 +219,9 @@ fn named(name: &str, event: &Event) -> Result<(), Broken> {
     Ok(())
 }
 
+/// A file has no more operations than one for so many bytes, unless it is a terse one.
+const OPERATION_BYTES_MIN: usize = 180;
+
 /// Reads all of a history. `model` is asked for if neither the options nor the file name one.
 pub(super) fn read<R: Read>(
     mut records: Records<R>,
@@ -244,13 +247,14 @@ pub(super) fn read<R: Read>(
         let model = options.model.map_or_else(model, Ok)?;
         Intake::foreign(format, model, options)
     };
+    intake.builder.expect(records.bytes() / OPERATION_BYTES_MIN);
     loop {
         // The record borrows from the line, so its number is not at hand while it is looked at.
         let taken = {
-            let mut slot = Slot::BLANK;
+            let mut slot = Slot::blank();
             match records.fill(&mut slot)? {
                 None => break,
-                Some(Filled::Slot) => intake.slot(slot),
+                Some(Filled::Slot) => intake.slot(&mut slot),
                 Some(Filled::Other(record)) => intake.record(record),
             }
         };
