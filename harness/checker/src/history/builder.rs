@@ -425,8 +425,7 @@ impl Builder {
         details.request.set(number, kept(extra.request));
         details.role.set(number, kept(extra.role));
         details.term.set(number, extra.term.map_or(0, |term| term.saturating_add(1)));
-        let nodes =
-            if kind == Kind::Invoke { &mut details.asked } else { &mut details.answered };
+        let nodes = if kind == Kind::Invoke { &mut details.asked } else { &mut details.answered };
         let node = extra.node.and_then(|node| u32::try_from(node).ok()?.checked_add(1));
         nodes.set(number, node.unwrap_or(0));
     }

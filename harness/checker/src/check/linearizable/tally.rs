@@ -32,7 +32,12 @@ impl<'h> Tally<'h> {
     pub(super) fn new(history: &'h History, decisions: Vec<Decision>) -> Tally<'h> {
         let is_broken = |decision: &Decision| matches!(decision, Decision::Contradictory { .. });
         let weaker = decisions.iter().any(is_broken);
-        let weaker = weaker.then(|| explain::weaker(history.keys(), WEAKER_WORK_MAX));
+        let linearizable: Vec<bool> = decisions
+            .iter()
+            .map(|decision| matches!(decision, Decision::Linearizable(..)))
+            .collect();
+        let weaker =
+            weaker.then(|| explain::weaker(history.keys(), &linearizable, WEAKER_WORK_MAX));
         Tally { history, keys: history.keys().iter().zip(decisions).collect(), weaker }
     }
 

@@ -72,23 +72,34 @@ impl Weaker {
 }
 
 /// Judges a history by all its keys; what takes more work than this (about an operation each) is not decided.
-pub fn weaker(keys: &[KeyOps], work_max: u64) -> Weaker {
+///
+/// `linearizable` says of each key whether it is known to be. Such a key is monotonic and has all own writes, so that no
+/// client goes back in it, and it need not be looked at to find one that does.
+pub fn weaker(keys: &[KeyOps], linearizable: &[bool], work_max: u64) -> Weaker {
     let work: usize = keys.iter().map(|key| key.ops.len() + key.items.len()).sum();
     if u64::try_from(work).unwrap_or(u64::MAX) > work_max {
         let sequential = Holds::Unknown;
         let (monotonic_reads, read_your_writes) = (Holds::Unknown, Holds::Unknown);
         return Weaker { sequential, monotonic_reads, read_your_writes, eventual: Holds::Unknown };
     }
+    let suspects = || {
+        let is_suspect =
+            |(number, _): &(usize, &KeyOps)| !linearizable.get(*number).is_some_and(|&is| is);
+        keys.iter().enumerate().filter(is_suspect).map(|(_, key)| key)
+    };
     Weaker {
-        sequential: sequential::holds(keys),
-        monotonic_reads: of_all(keys, |key| sessions::holds(key, false)),
-        read_your_writes: of_all(keys, |key| sessions::holds(key, true)),
+        sequential: sequential::broken_by(suspects()).unwrap_or_else(|| sequential::holds(keys)),
+        monotonic_reads: of_all(suspects(), |key| sessions::holds(key, false)),
+        read_your_writes: of_all(suspects(), |key| sessions::holds(key, true)),
         eventual: of_all(keys, eventual),
     }
 }
 
 /// Broken if it is for one key, and unknown rather than held.
-fn of_all(keys: &[KeyOps], judge: impl Fn(&KeyOps) -> Holds) -> Holds {
+fn of_all<'k>(
+    keys: impl IntoIterator<Item = &'k KeyOps>,
+    judge: impl Fn(&KeyOps) -> Holds,
+) -> Holds {
     let mut all = Holds::Yes;
     for key in keys {
         match judge(key) {

@@ -10,6 +10,14 @@ use crate::model::Sequential;
 use crate::model::semantics::{AppendList, Register};
 use crate::ops::{KeyOps, NEVER, Op};
 
+/// The first of these keys in which what clients did and saw one after the other forces versions into a circle.
+pub(super) fn broken_by<'k>(keys: impl Iterator<Item = &'k KeyOps>) -> Option<Holds> {
+    let versions = keys.filter_map(|key| Some((key, Versions::of(key)?)));
+    versions
+        .filter_map(|(key, versions)| order_of_versions(key, &versions).err())
+        .find(|holds| matches!(holds, Holds::Broken { .. }))
+}
+
 /// Broken if what clients did and saw one after the other forces versions of a key into a circle. Held if an order of
 /// the versions that goes with that leads to an order of all operations, which the models then have to accept.
 /// Otherwise another order of the versions might still do.

@@ -16,7 +16,7 @@ fn cases() -> u64 {
 }
 
 fn judge(key: &KeyOps) -> Weaker {
-    weaker(std::slice::from_ref(key), u64::MAX)
+    weaker(std::slice::from_ref(key), &[], u64::MAX)
 }
 
 /// Whether clients can take turns so that the model accepts what they saw.
@@ -106,6 +106,34 @@ fn what_is_linearizable_breaks_nothing() {
 }
 
 #[test]
+fn to_know_that_a_key_is_linearizable_decides_more_and_nothing_else() {
+    let (mut broken, mut more) = (0, 0);
+    for seed in 0..cases() {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let model = MODELS[rng.random_range(0..MODELS.len())];
+        let keys = [(); 3].map(|()| {
+            let mut key = generate(model, Shape::draw(8, &mut rng), &mut rng);
+            mutate(&mut key, &mut rng);
+            key
+        });
+        let linearizable: Vec<bool> = keys.iter().map(is_linearizable).collect();
+        let (one, other) = (weaker(&keys, &[], 1_000), weaker(&keys, &linearizable, 1_000));
+        let pairs = [
+            (one.sequential, other.sequential),
+            (one.monotonic_reads, other.monotonic_reads),
+            (one.read_your_writes, other.read_your_writes),
+            (one.eventual, other.eventual),
+        ];
+        for (one, other) in pairs {
+            assert!(one == other || one == Holds::Unknown, "seed {seed}: {one:?}, then {other:?}");
+            broken += u32::from(matches!(other, Holds::Broken { .. }));
+            more += u32::from(one != other);
+        }
+    }
+    assert!(broken > 100 && more > 100, "{broken} broken, {more} decided by what is known");
+}
+
+#[test]
 fn a_client_that_goes_back_breaks_monotonic_reads_and_one_that_misses_its_write_does_not() {
     let line = |f: &str, client: u32, kind: &str, value: &str, n: u32| {
         format!(
@@ -130,15 +158,15 @@ fn a_client_that_goes_back_breaks_monotonic_reads_and_one_that_misses_its_write_
         ("read", 3, "\"b\""),
         ("read", 3, "\"a\""),
     ]);
-    let found = weaker(back.keys(), 1_000);
+    let found = weaker(back.keys(), &[], 1_000);
     assert_eq!(found.monotonic_reads, Holds::Broken { first: 2, second: 3 });
     assert_eq!(found.read_your_writes, Holds::Yes);
     // Client 2 may have written before client 1, if real time does not matter.
     assert_eq!(found.sequential, Holds::Yes);
     let own = history(&[("write", 1, "\"a\""), ("write", 2, "\"b\""), ("read", 2, "\"a\"")]);
-    let found = weaker(own.keys(), 1_000);
+    let found = weaker(own.keys(), &[], 1_000);
     assert_eq!(found.read_your_writes, Holds::Broken { first: 1, second: 2 });
     assert_eq!(found.monotonic_reads, Holds::Yes);
     assert_eq!(found.eventual, Holds::Yes);
-    assert_eq!(weaker(own.keys(), 1).eventual, Holds::Unknown);
+    assert_eq!(weaker(own.keys(), &[], 1).eventual, Holds::Unknown);
 }
