@@ -2,7 +2,7 @@
 
 use std::env;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,6 +42,7 @@ pub fn execute(command: Command) -> Exit {
     tracing_subscriber::fmt()
         .with_env_filter(warnings)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
         .init();
     let outcome = match command {

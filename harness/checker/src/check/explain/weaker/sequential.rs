@@ -1,20 +1,22 @@
 //! One order of all operations that keeps each client's own order, whatever real time says.
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
 
 use super::Holds;
-use super::sessions::{Graph, broken};
+use super::graph::{Graph, Node};
+use super::sessions::broken;
 use super::versions::{Version, Versions};
 use crate::model::Model;
 use crate::model::Sequential;
 use crate::model::semantics::{AppendList, Register};
-use crate::ops::{KeyOps, NEVER, Op};
+use crate::ops::{KeyOps, NEVER, Op, index};
 
 /// The first of these keys in which what clients did and saw one after the other forces versions into a circle.
 pub(super) fn broken_by<'k>(keys: impl Iterator<Item = &'k KeyOps>) -> Option<Holds> {
     let versions = keys.filter_map(|key| Some((key, Versions::of(key)?)));
     versions
-        .filter_map(|(key, versions)| order_of_versions(key, &versions).err())
+        .filter_map(|(key, versions)| graph_of_versions(key, &versions).circle())
+        .map(|circle| broken(&circle))
         .find(|holds| matches!(holds, Holds::Broken { .. }))
 }
 
@@ -35,28 +37,33 @@ pub(super) fn holds(keys: &[KeyOps]) -> Holds {
     if is_accepted(keys, &order) { Holds::Yes } else { Holds::Unknown }
 }
 
-/// Versions in an order in which no client goes back; the earlier writes first where there is a choice.
-fn order_of_versions(key: &KeyOps, versions: &Versions) -> Result<Vec<Version>, Holds> {
+/// What clients did and saw one after the other.
+fn graph_of_versions(key: &KeyOps, versions: &Versions) -> Graph {
     let mut graph = Graph::new(versions.len());
-    for version in 1..versions.len() {
+    for (version, _) in (0..).zip(&versions.makers).skip(1) {
         let before = if versions.is_ordered { version - 1 } else { 0 };
         graph.add(before, version, None);
     }
-    let mut last: BTreeMap<u32, (Version, u32)> = BTreeMap::new();
+    let mut last: HashMap<u32, (Version, u32)> = HashMap::new();
     for (op, touch) in key.ops.iter().zip(&versions.touches) {
         let made = touch.made.filter(|_| op.ret != NEVER);
         for version in [touch.saw, made].into_iter().flatten() {
-            if let Some(&(known, by)) = last.get(&op.process)
+            if let Some((known, by)) = last.insert(op.process, (version, op.number))
                 && known != version
             {
                 graph.add(known, version, Some((by, op.number)));
             }
-            last.insert(op.process, (version, op.number));
         }
     }
+    graph
+}
+
+/// Versions in an order in which no client goes back; the earlier writes first where there is a choice.
+fn order_of_versions(key: &KeyOps, versions: &Versions) -> Result<Vec<Version>, Holds> {
+    let graph = graph_of_versions(key, versions);
     let call = |version: Version| {
-        let maker = versions.makers.get(version).copied().flatten();
-        maker.and_then(|number| key.ops.get(number)).map_or(0, |op| op.call)
+        let maker = versions.makers.get(index(version)).copied().flatten();
+        maker.and_then(|number| key.ops.get(index(number))).map_or(0, |op| op.call)
     };
     let order = graph.order(call);
     if order.len() == versions.len() {
@@ -72,47 +79,46 @@ fn order_of_operations(
     orders: &[Vec<Version>],
 ) -> Option<Vec<(usize, usize)>> {
     let mut nodes: Vec<(usize, usize)> = Vec::new();
-    let mut starts = Vec::with_capacity(keys.len());
+    let mut starts: Vec<Node> = Vec::with_capacity(keys.len());
     for (number, key) in keys.iter().enumerate() {
-        starts.push(nodes.len());
+        starts.push(Node::try_from(nodes.len()).ok()?);
         nodes.extend((0..key.ops.len()).map(|op| (number, op)));
     }
-    let op_of = |node: usize| -> &Op {
-        let (key, op) = nodes[node];
+    let op_of = |node: Node| -> &Op {
+        let (key, op) = nodes[index(node)];
         &keys[key].ops[op]
     };
     let mut graph = Graph::new(nodes.len());
-    for (number, (versions, order)) in versions.iter().zip(orders).enumerate() {
-        let mut next: Vec<Option<usize>> = vec![None; versions.len()];
-        let maker = |version: Version| versions.makers[version].map(|op| starts[number] + op);
+    for ((versions, order), start) in versions.iter().zip(orders).zip(starts) {
+        let mut next: Vec<Option<Node>> = vec![None; versions.len()];
+        let maker = |version: Version| versions.makers[index(version)].map(|op| start + op);
         for pair in order.windows(2) {
-            next[pair[0]] = maker(pair[1]);
+            next[index(pair[0])] = maker(pair[1]);
             if let (Some(one), Some(other)) = (maker(pair[0]), maker(pair[1])) {
                 graph.add(one, other, None);
             }
         }
-        for (op, touch) in versions.touches.iter().enumerate() {
+        for (node, touch) in (start..).zip(&versions.touches) {
             let Some(saw) = touch.saw else { continue };
-            let node = starts[number] + op;
             if let Some(made) = maker(saw) {
                 graph.add(made, node, None);
             }
-            if let Some(next) = next[saw].filter(|&next| next != node) {
+            if let Some(next) = next[index(saw)].filter(|&next| next != node) {
                 graph.add(node, next, None);
             }
         }
     }
     // Each client's own order, over all keys.
-    let mut by_call: Vec<usize> = (0..nodes.len()).collect();
+    let mut by_call: Vec<Node> = (0..).zip(&nodes).map(|(node, _)| node).collect();
     by_call.sort_by_key(|&node| op_of(node).call);
-    let mut last: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut last: HashMap<u32, Node> = HashMap::new();
     for &node in &by_call {
         if let Some(before) = last.insert(op_of(node).process, node) {
             graph.add(before, node, None);
         }
     }
     let order = graph.order(|node| op_of(node).call);
-    (order.len() == nodes.len()).then(|| order.into_iter().map(|node| nodes[node]).collect())
+    (order.len() == nodes.len()).then(|| order.into_iter().map(|node| nodes[index(node)]).collect())
 }
 
 /// Goes through the operations in this order. What failed and saw nothing is skipped.

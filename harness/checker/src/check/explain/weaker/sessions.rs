@@ -1,11 +1,12 @@
 //! What each client sees of one key: that it never goes back.
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
 
 use super::Holds;
+use super::graph::{Graph, Witness};
 use super::versions::{Version, Versions, sorted};
 use crate::model::Model;
-use crate::ops::{Action, KeyOps, NEVER, Op, Seen, Word};
+use crate::ops::{Action, KeyOps, NEVER, Op, Seen, Word, index};
 
 /// Monotonic reads; or with `own_writes` instead that no client's reads are older than its own writes.
 pub(super) fn holds(key: &KeyOps, own_writes: bool) -> Holds {
@@ -27,7 +28,7 @@ pub(super) fn holds(key: &KeyOps, own_writes: bool) -> Holds {
 fn register(key: &KeyOps, own_writes: bool) -> Holds {
     let Some(versions) = Versions::of(key) else { return Holds::Unknown };
     let mut graph = real_time(key, &versions);
-    let mut last: BTreeMap<u32, (Version, u32)> = BTreeMap::new();
+    let mut last: HashMap<u32, (Version, u32)> = HashMap::new();
     for (op, touch) in key.ops.iter().zip(&versions.touches) {
         if let (Some(saw), Some(&(known, by))) = (touch.saw, last.get(&op.process))
             && saw != known
@@ -62,109 +63,34 @@ pub(super) fn broken(circle: &[Witness]) -> Holds {
 /// Edges between versions and moments: what a write made before a moment, and what was asked for after it.
 fn real_time(key: &KeyOps, versions: &Versions) -> Graph {
     let mut graph = Graph::new(versions.len());
-    let mut moments: Vec<(u32, Version, bool)> = Vec::new();
-    for (version, maker) in versions.makers.iter().enumerate() {
-        let Some(op) = maker.and_then(|number| key.ops.get(number)) else { continue };
-        moments.push((op.call, version, true));
+    let mut ends: Vec<(u32, Version, bool)> = Vec::new();
+    for (version, maker) in (0..).zip(&versions.makers) {
+        let Some(op) = maker.and_then(|number| key.ops.get(index(number))) else { continue };
+        ends.push((op.call, version, true));
         if op.ret != NEVER {
-            moments.push((op.ret, version, false));
+            ends.push((op.ret, version, false));
         }
     }
-    moments.sort_unstable();
+    ends.sort_unstable();
     // The first version is before all others.
     let mut now = 0;
-    for (_, version, is_call) in moments {
-        if is_call {
-            graph.add(now, version, None);
-        } else {
+    let mut made: Vec<Version> = Vec::new();
+    for (_, version, is_call) in ends {
+        if !is_call {
+            made.push(version);
+            continue;
+        }
+        if !made.is_empty() {
             let moment = graph.node();
             graph.add(now, moment, None);
-            graph.add(version, moment, None);
+            for version in made.drain(..) {
+                graph.add(version, moment, None);
+            }
             now = moment;
         }
+        graph.add(now, version, None);
     }
     graph
-}
-
-/// Two operations of a client, of which the second one saw what the first one knew, or something later.
-pub(super) type Witness = Option<(u32, u32)>;
-
-/// To which node, and what says so.
-type Edge = (usize, Witness);
-
-/// A directed graph; some edges are from what a client knew to what it saw then.
-pub(super) struct Graph {
-    edges: Vec<Vec<Edge>>,
-}
-
-impl Graph {
-    pub(super) fn new(nodes: usize) -> Graph {
-        Graph { edges: vec![Vec::new(); nodes] }
-    }
-
-    fn node(&mut self) -> usize {
-        self.edges.push(Vec::new());
-        self.edges.len() - 1
-    }
-
-    pub(super) fn add(&mut self, from: usize, to: usize, by: Witness) {
-        self.edges[from].push((to, by));
-    }
-
-    /// The nodes in an order that goes with all edges, the smallest `rank` first where there is a choice; shorter than
-    /// the graph if there is none.
-    pub(super) fn order(&self, rank: impl Fn(usize) -> u32) -> Vec<usize> {
-        let mut before = vec![0_usize; self.edges.len()];
-        for &(to, _) in self.edges.iter().flatten() {
-            before[to] += 1;
-        }
-        let mut free: std::collections::BinaryHeap<std::cmp::Reverse<(u32, usize)>> = (0..before
-            .len())
-            .filter(|&node| before[node] == 0)
-            .map(|node| std::cmp::Reverse((rank(node), node)))
-            .collect();
-        let mut order = Vec::with_capacity(before.len());
-        while let Some(std::cmp::Reverse((_, node))) = free.pop() {
-            order.push(node);
-            for &(to, _) in &self.edges[node] {
-                before[to] -= 1;
-                if before[to] == 0 {
-                    free.push(std::cmp::Reverse((rank(to), to)));
-                }
-            }
-        }
-        order
-    }
-
-    /// What the edges of a circle say, if there is one.
-    pub(super) fn circle(&self) -> Option<Vec<Witness>> {
-        let order = self.order(|_| 0);
-        let mut is_left = vec![true; self.edges.len()];
-        for &node in &order {
-            is_left[node] = false;
-        }
-        // Whatever is left has a predecessor that is left: going back from one, some node comes twice.
-        let mut back: Vec<Option<Edge>> = vec![None; self.edges.len()];
-        for (node, edges) in self.edges.iter().enumerate().filter(|(node, _)| is_left[*node]) {
-            for &(to, by) in edges.iter().filter(|(to, _)| is_left[*to]) {
-                back[to] = Some((node, by));
-            }
-        }
-        let mut node = is_left.iter().position(|&is_left| is_left)?;
-        for _ in 0..self.edges.len() {
-            node = back[node]?.0;
-        }
-        let first = node;
-        let mut circle = Vec::new();
-        loop {
-            let (from, by) = back[node]?;
-            circle.push(by);
-            node = from;
-            if node == first {
-                return Some(circle);
-            }
-        }
-    }
 }
 
 fn reads(key: &KeyOps) -> impl Iterator<Item = &Op> {
@@ -176,7 +102,7 @@ fn list(key: &KeyOps, own_writes: bool) -> Holds {
     if own_writes {
         return own(key, Op::appends);
     }
-    let mut last: BTreeMap<u32, (&[Word], u32)> = BTreeMap::new();
+    let mut last: HashMap<u32, (&[Word], u32)> = HashMap::new();
     for op in reads(key) {
         let Seen::List(list) = op.seen else { continue };
         let list = key.list(list);
@@ -198,7 +124,7 @@ fn set(key: &KeyOps, own_writes: bool) -> Holds {
     if own_writes {
         return own(key, |op| if let Action::Add(word) = op.action { Some(word) } else { None });
     }
-    let mut last: BTreeMap<u32, (Vec<Word>, u32)> = BTreeMap::new();
+    let mut last: HashMap<u32, (Vec<Word>, u32)> = HashMap::new();
     for op in reads(key) {
         let Seen::List(list) = op.seen else { continue };
         let list = sorted(key, list);
@@ -215,7 +141,7 @@ fn set(key: &KeyOps, own_writes: bool) -> Holds {
 /// Each read of a client has all that it brought in itself.
 fn own(key: &KeyOps, brings: impl Fn(&Op) -> Option<Word>) -> Holds {
     // By client: what it brought in that no read of it was judged by yet, and all of it.
-    let mut brought: BTreeMap<u32, Vec<(Word, u32)>> = BTreeMap::new();
+    let mut brought: HashMap<u32, Vec<(Word, u32)>> = HashMap::new();
     let mut work = 0_usize;
     for op in &key.ops {
         match (brings(op), op.seen) {
@@ -248,7 +174,7 @@ fn counter(key: &KeyOps, own_writes: bool) -> Holds {
     if key.ops.iter().filter(|op| op.may_count()).filter_map(Op::adds).any(|by| by < 0) {
         return Holds::Unknown;
     }
-    let mut least: BTreeMap<u32, (i64, u32)> = BTreeMap::new();
+    let mut least: HashMap<u32, (i64, u32)> = HashMap::new();
     for op in key.ops.iter().filter(|op| op.is_ok()) {
         let start = key.initial_number();
         let known = least.get(&op.process).copied();

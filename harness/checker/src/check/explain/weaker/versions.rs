@@ -5,7 +5,7 @@ use crate::model::Model;
 use crate::ops::{KeyOps, List, NEVER, NOTHING, Op, Seen, Word, index};
 
 /// A version by its number: 0 is what the object was at first, others belong to one write each.
-pub(super) type Version = usize;
+pub(super) type Version = u32;
 
 /// What an operation has to do with versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) struct Versions {
     /// By operation of the key.
     pub(super) touches: Vec<Touch>,
     /// By version: the operation that made it; none for the first.
-    pub(super) makers: Vec<Option<usize>>,
+    pub(super) makers: Vec<Option<u32>>,
     /// Lists: each version but those that nobody saw is followed by the next.
     pub(super) is_ordered: bool,
 }
@@ -47,17 +47,22 @@ impl Versions {
     }
 }
 
+/// The number of the next version.
+fn next(makers: &[Option<u32>]) -> Option<Version> {
+    Version::try_from(makers.len()).ok()
+}
+
 fn of_register(key: &KeyOps) -> Option<Versions> {
     let mut version: Vec<Option<Version>> = vec![None; key.words.len()];
     *version.get_mut(index(key.initial_word()))? = Some(0);
     let mut makers = vec![None];
-    for (number, op) in key.ops.iter().enumerate() {
+    for (number, op) in (0..).zip(&key.ops) {
         if let Some(word) = op.writes() {
             let version = version.get_mut(index(word))?;
             if version.is_some() {
                 return None;
             }
-            *version = Some(makers.len());
+            *version = Some(next(&makers)?);
             makers.push(Some(number));
         }
     }
@@ -89,27 +94,31 @@ fn of_list(key: &KeyOps) -> Option<Versions> {
     let mut makers = vec![None];
     for &token in &longest[start.len()..] {
         let version = version.get_mut(index(token))?;
-        if version.replace(makers.len()).is_some() {
+        if version.replace(next(&makers)?).is_some() {
             return None;
         }
         makers.push(None);
     }
     let mut touches = Vec::with_capacity(key.ops.len());
-    for (number, op) in key.ops.iter().enumerate() {
+    for (number, op) in (0..).zip(&key.ops) {
         let mut touch = Touch::default();
         if let Some(list) = seen(op) {
             let list = key.list(list);
             if list.len() < start.len() || !longest.starts_with(list) {
                 return None;
             }
-            touch.saw = Some(list.len() - start.len());
+            touch.saw = Some(Version::try_from(list.len() - start.len()).ok()?);
         } else if let Some(token) = op.appends().filter(|_| op.may_count()) {
             let version = version.get_mut(index(token))?;
-            let made = *version.get_or_insert_with(|| {
-                makers.push(None);
-                makers.len() - 1
-            });
-            if makers[made].replace(number).is_some() || start.contains(&token) {
+            let made = match *version {
+                Some(made) => made,
+                None => {
+                    let made = next(&makers)?;
+                    makers.push(None);
+                    *version.insert(made)
+                }
+            };
+            if makers[index(made)].replace(number).is_some() || start.contains(&token) {
                 return None;
             }
             touch.made = Some(made);
