@@ -44,6 +44,16 @@ impl Graph {
         self.edges.push(Edge { from, to, by: by.unwrap_or((NOBODY, NOBODY)) });
     }
 
+    /// How many edges there are.
+    pub(super) fn edges(&self) -> usize {
+        self.edges.len()
+    }
+
+    /// Takes the edges away that were added after the first so many.
+    pub(super) fn forget_all_but(&mut self, edges: usize) {
+        self.edges.truncate(edges);
+    }
+
     /// The nodes in an order that goes with all edges, the smallest `rank` first where there is a choice; shorter than
     /// the graph if there is none.
     pub(super) fn order(&self, rank: impl Fn(Node) -> u32) -> Vec<Node> {

@@ -21,6 +21,8 @@ mod sessions;
 mod tests;
 mod versions;
 
+use self::sessions::Sessions;
+use self::versions::Versions;
 use crate::ops::{Action, KeyOps, NEVER, Op, Seen};
 
 /// Whether a guarantee holds.
@@ -83,28 +85,27 @@ pub fn weaker(keys: &[KeyOps], linearizable: &[bool], work_max: u64) -> Weaker {
         let (monotonic_reads, read_your_writes) = (Holds::Unknown, Holds::Unknown);
         return Weaker { sequential, monotonic_reads, read_your_writes, eventual: Holds::Unknown };
     }
-    let suspects = || {
-        let is_suspect =
-            |(number, _): &(usize, &KeyOps)| !linearizable.get(*number).is_some_and(|&is| is);
-        keys.iter().enumerate().filter(is_suspect).map(|(_, key)| key)
-    };
+    let is_suspect = |number: usize| !linearizable.get(number).is_some_and(|&is| is);
+    let suspects = (0..).zip(keys).filter(|&(number, _)| is_suspect(number));
+    let suspects: Vec<_> = suspects.map(|(_, key)| (key, Versions::of(key))).collect();
+    let versions = suspects.iter().filter_map(|(key, versions)| Some((*key, versions.as_ref()?)));
+    let sequential = sequential::broken_by(versions).unwrap_or_else(|| sequential::holds(keys));
+    let sessions = suspects.iter().map(|(key, versions)| sessions::holds(key, versions.as_ref()));
+    let sessions: Vec<Sessions> = sessions.collect();
     Weaker {
-        sequential: sequential::broken_by(suspects()).unwrap_or_else(|| sequential::holds(keys)),
-        monotonic_reads: of_all(suspects(), |key| sessions::holds(key, false)),
-        read_your_writes: of_all(suspects(), |key| sessions::holds(key, true)),
-        eventual: of_all(keys, eventual),
+        sequential,
+        monotonic_reads: of_all(sessions.iter().map(|key| key.monotonic_reads)),
+        read_your_writes: of_all(sessions.iter().map(|key| key.read_your_writes)),
+        eventual: of_all(keys.iter().map(eventual)),
     }
 }
 
 /// Broken if it is for one key, and unknown rather than held.
-fn of_all<'k>(
-    keys: impl IntoIterator<Item = &'k KeyOps>,
-    judge: impl Fn(&KeyOps) -> Holds,
-) -> Holds {
+fn of_all(keys: impl Iterator<Item = Holds>) -> Holds {
     let mut all = Holds::Yes;
-    for key in keys {
-        match judge(key) {
-            broken @ Holds::Broken { .. } => return broken,
+    for holds in keys {
+        match holds {
+            Holds::Broken { .. } => return holds,
             Holds::Unknown => all = Holds::Unknown,
             Holds::Yes => {}
         }

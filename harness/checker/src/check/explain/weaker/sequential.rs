@@ -12,10 +12,10 @@ use crate::model::semantics::{AppendList, Register};
 use crate::ops::{KeyOps, NEVER, Op, index};
 
 /// The first of these keys in which what clients did and saw one after the other forces versions into a circle.
-pub(super) fn broken_by<'k>(keys: impl Iterator<Item = &'k KeyOps>) -> Option<Holds> {
-    let versions = keys.filter_map(|key| Some((key, Versions::of(key)?)));
-    versions
-        .filter_map(|(key, versions)| graph_of_versions(key, &versions).circle())
+pub(super) fn broken_by<'k>(
+    keys: impl Iterator<Item = (&'k KeyOps, &'k Versions)>,
+) -> Option<Holds> {
+    keys.filter_map(|(key, versions)| graph_of_versions(key, versions).circle())
         .map(|circle| broken(&circle))
         .find(|holds| matches!(holds, Holds::Broken { .. }))
 }

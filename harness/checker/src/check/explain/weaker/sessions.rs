@@ -6,28 +6,54 @@ use super::Holds;
 use super::graph::{Graph, Witness};
 use super::versions::{Version, Versions, sorted};
 use crate::model::Model;
-use crate::ops::{Action, KeyOps, NEVER, Op, Seen, Word, index};
+use crate::ops::{Action, KeyOps, NEVER, Op, Position, Seen, Word, index};
 
-/// Monotonic reads; or with `own_writes` instead that no client's reads are older than its own writes.
-pub(super) fn holds(key: &KeyOps, own_writes: bool) -> Holds {
-    match key.model {
-        Model::Register | Model::CasRegister => register(key, own_writes),
-        Model::Append => list(key, own_writes),
-        Model::Set => set(key, own_writes),
-        Model::Counter => counter(key, own_writes),
+/// What holds for one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sessions {
+    pub(super) monotonic_reads: Holds,
+    /// That no client's reads are older than its own writes.
+    pub(super) read_your_writes: Holds,
+}
+
+/// `versions` are the key's, if it has any.
+pub(super) fn holds(key: &KeyOps, versions: Option<&Versions>) -> Sessions {
+    let judge = match key.model {
+        Model::Register | Model::CasRegister => {
+            return versions.map_or(Sessions::UNKNOWN, |versions| register(key, versions));
+        }
+        Model::Append => list,
+        Model::Set => set,
+        Model::Counter => counter,
         Model::MultiRegister
         | Model::Kv
         | Model::FifoQueue
         | Model::UnorderedQueue
-        | Model::Mutex => Holds::Unknown,
-    }
+        | Model::Mutex => return Sessions::UNKNOWN,
+    };
+    Sessions { monotonic_reads: judge(key, false), read_your_writes: judge(key, true) }
+}
+
+impl Sessions {
+    const UNKNOWN: Sessions =
+        Sessions { monotonic_reads: Holds::Unknown, read_your_writes: Holds::Unknown };
 }
 
 /// There is an order of the versions that keeps real time between writes and what clients saw one after the other,
 /// unless these make a circle.
-fn register(key: &KeyOps, own_writes: bool) -> Holds {
-    let Some(versions) = Versions::of(key) else { return Holds::Unknown };
-    let mut graph = real_time(key, &versions);
+fn register(key: &KeyOps, versions: &Versions) -> Sessions {
+    let mut graph = real_time(key, versions);
+    let edges = graph.edges();
+    let mut holds = |own_writes| {
+        graph.forget_all_but(edges);
+        add_clients(&mut graph, key, versions, own_writes);
+        graph.circle().map_or(Holds::Yes, |circle| broken(&circle))
+    };
+    Sessions { monotonic_reads: holds(false), read_your_writes: holds(true) }
+}
+
+/// Edges from what a client saw, or made itself, to what it saw after that.
+fn add_clients(graph: &mut Graph, key: &KeyOps, versions: &Versions, own_writes: bool) {
     let mut last: HashMap<u32, (Version, u32)> = HashMap::new();
     for (op, touch) in key.ops.iter().zip(&versions.touches) {
         if let (Some(saw), Some(&(known, by))) = (touch.saw, last.get(&op.process))
@@ -39,10 +65,6 @@ fn register(key: &KeyOps, own_writes: bool) -> Holds {
         if let Some(version) = knows {
             last.insert(op.process, (version, op.number));
         }
-    }
-    match graph.circle() {
-        None => Holds::Yes,
-        Some(circle) => broken(&circle),
     }
 }
 
@@ -63,27 +85,27 @@ pub(super) fn broken(circle: &[Witness]) -> Holds {
 /// Edges between versions and moments: what a write made before a moment, and what was asked for after it.
 fn real_time(key: &KeyOps, versions: &Versions) -> Graph {
     let mut graph = Graph::new(versions.len());
-    let mut ends: Vec<(u32, Version, bool)> = Vec::new();
-    for (version, maker) in (0..).zip(&versions.makers) {
-        let Some(op) = maker.and_then(|number| key.ops.get(index(number))) else { continue };
-        ends.push((op.call, version, true));
+    let made = (0..)
+        .zip(&versions.makers)
+        .filter_map(|(version, maker)| Some((version, key.ops.get(index((*maker)?))?)));
+    let mut calls: Vec<(Position, Version)> = Vec::with_capacity(versions.len());
+    let mut rets: Vec<(Position, Version)> = Vec::with_capacity(versions.len());
+    for (version, op) in made {
+        calls.push((op.call, version));
         if op.ret != NEVER {
-            ends.push((op.ret, version, false));
+            rets.push((op.ret, version));
         }
     }
-    ends.sort_unstable();
+    calls.sort_unstable();
+    rets.sort_unstable();
     // The first version is before all others.
     let mut now = 0;
-    let mut made: Vec<Version> = Vec::new();
-    for (_, version, is_call) in ends {
-        if !is_call {
-            made.push(version);
-            continue;
-        }
-        if !made.is_empty() {
+    let mut rets = rets.into_iter().peekable();
+    for (call, version) in calls {
+        if rets.peek().is_some_and(|&(ret, _)| ret < call) {
             let moment = graph.node();
             graph.add(now, moment, None);
-            for version in made.drain(..) {
+            while let Some((_, version)) = rets.next_if(|&(ret, _)| ret < call) {
                 graph.add(version, moment, None);
             }
             now = moment;
