@@ -61,12 +61,11 @@ pub fn decide(key: &KeyOps) -> Finding {
     if let Some(order) = propose(key).filter(is_right) {
         return Finding::Order(order);
     }
-    let by_return = place::by_return(key);
-    if is_right(&by_return) {
-        return Finding::Order(by_return);
+    if let Some(found) = contradictions(key, 1).first.into_iter().next() {
+        return Finding::Contradiction(found);
     }
-    let found = contradictions(key, 1);
-    found.first.into_iter().next().map_or(Finding::Undecided, Finding::Contradiction)
+    let by_return = place::by_return(key);
+    if is_right(&by_return) { Finding::Order(by_return) } else { Finding::Undecided }
 }
 
 /// An order that is likely right if there is one.

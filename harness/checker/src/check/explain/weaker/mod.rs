@@ -14,6 +14,7 @@
 //! for sets to which elements are only added and for counters that only grow, in about linear time; not for others.
 //! What is called broken is broken; what is said to hold was verified.
 
+mod clients;
 mod graph;
 mod sequential;
 mod sessions;

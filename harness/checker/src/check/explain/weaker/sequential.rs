@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use super::Holds;
+use super::clients::ByClient;
 use super::graph::{Graph, Node};
 use super::sessions::broken;
 use super::versions::{Version, Versions};
@@ -44,11 +45,11 @@ fn graph_of_versions(key: &KeyOps, versions: &Versions) -> Graph {
         let before = if versions.is_ordered { version - 1 } else { 0 };
         graph.add(before, version, None);
     }
-    let mut last: HashMap<u32, (Version, u32)> = HashMap::new();
+    let mut last: ByClient<Option<(Version, u32)>> = ByClient::new(key);
     for (op, touch) in key.ops.iter().zip(&versions.touches) {
         let made = touch.made.filter(|_| op.ret != NEVER);
         for version in [touch.saw, made].into_iter().flatten() {
-            if let Some((known, by)) = last.insert(op.process, (version, op.number))
+            if let Some((known, by)) = last.of(op.process).replace((version, op.number))
                 && known != version
             {
                 graph.add(known, version, Some((by, op.number)));

@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use super::Holds;
+use super::clients::ByClient;
 use super::graph::{Graph, Witness};
 use super::versions::{Version, Versions, sorted};
 use crate::model::Model;
@@ -54,16 +55,17 @@ fn register(key: &KeyOps, versions: &Versions) -> Sessions {
 
 /// Edges from what a client saw, or made itself, to what it saw after that.
 fn add_clients(graph: &mut Graph, key: &KeyOps, versions: &Versions, own_writes: bool) {
-    let mut last: HashMap<u32, (Version, u32)> = HashMap::new();
+    let mut last = ByClient::new(key);
     for (op, touch) in key.ops.iter().zip(&versions.touches) {
-        if let (Some(saw), Some(&(known, by))) = (touch.saw, last.get(&op.process))
+        let last: &mut Option<(Version, u32)> = last.of(op.process);
+        if let (Some(saw), Some((known, by))) = (touch.saw, *last)
             && saw != known
         {
             graph.add(known, saw, Some((by, op.number)));
         }
         let knows = if own_writes { touch.made.filter(|_| op.is_ok()) } else { touch.saw };
         if let Some(version) = knows {
-            last.insert(op.process, (version, op.number));
+            *last = Some((version, op.number));
         }
     }
 }
