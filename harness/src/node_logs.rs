@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use history_checker::history::{Committed, Difference, NodeLog, NodeState};
+use history_checker::history::{Committed, Difference, NodeLog, NodeState, Vote};
 use raftctl::{Client, NodeId, Status};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -78,11 +78,13 @@ pub fn read(
     let mut common: BTreeMap<u64, Kept> = BTreeMap::new();
     for (&node, directory) in directories {
         let commit = commits.get(&node).copied().unwrap_or(0);
-        let read =
-            raftctl.as_ref().map_err(String::clone).and_then(|raftctl| inspect(raftctl, directory));
+        let read = match raftctl {
+            Ok(raftctl) => inspect(raftctl, directory),
+            Err(problem) => Err(Unread::from(problem.clone())),
+        };
         let log = match read {
             Ok(found) => add(node, commit, found, &mut common),
-            Err(problem) => NodeLog { problem, ..NodeLog::default() },
+            Err(Unread { problem, damaged }) => NodeLog { problem, damaged, ..NodeLog::default() },
         };
         journal.node_log(node, &log);
     }
@@ -91,10 +93,27 @@ pub fn read(
     }
 }
 
+/// Why nothing can be said of a node's files.
+#[derive(Debug, PartialEq, Eq)]
+struct Unread {
+    problem: String,
+    /// They are damaged.
+    damaged: bool,
+}
+
+impl From<String> for Unread {
+    fn from(problem: String) -> Unread {
+        Unread { problem, damaged: false }
+    }
+}
+
 /// What a node's files hold.
 #[derive(Debug, Default)]
 struct Found {
     entries: BTreeMap<u64, Entry>,
+    votes: Vec<Vote>,
+    /// See [`NodeLog::votes_since`].
+    votes_since: Option<u64>,
     /// Its newest snapshot; none: there is none.
     snapshot: Option<Snapshot>,
 }
@@ -147,10 +166,27 @@ struct Record {
     config: Option<IgnoredAny>,
     truncate: Option<u64>,
     snapshot: Option<IgnoredAny>,
+    hard_state: Option<HardState>,
+    segment: Option<SegmentStart>,
+}
+
+/// A node's term, and its vote in it.
+#[derive(Clone, Copy, Deserialize)]
+struct HardState {
+    term: u64,
+    vote: Option<u64>,
+}
+
+/// A segment's first line: what the segments before it led to.
+#[derive(Deserialize)]
+struct SegmentStart {
+    number: u64,
+    #[serde(flatten)]
+    state: HardState,
 }
 
 /// Has a program look through a directory, and reads what it says.
-fn inspect(raftctl: &Path, directory: &Path) -> Result<Found, String> {
+fn inspect(raftctl: &Path, directory: &Path) -> Result<Found, Unread> {
     let failed = |error: io::Error| format!("{} inspect: {error}", raftctl.display());
     let arguments: [&OsStr; 5] = [
         "inspect".as_ref(),
@@ -164,15 +200,18 @@ fn inspect(raftctl: &Path, directory: &Path) -> Result<Found, String> {
     let mut child = command.spawn().map_err(failed)?;
     let found = match child.stdout.take() {
         Some(output) => parse(BufReader::new(output)),
-        None => Err("says nothing".to_owned()),
+        None => Err(Unread::from("says nothing".to_owned())),
     };
     let status = child.wait().map_err(failed)?;
     let found = found?;
-    if status.success() { Ok(found) } else { Err(format!("raftctl inspect ended with {status}")) }
+    if !status.success() {
+        return Err(format!("raftctl inspect ended with {status}").into());
+    }
+    Ok(found)
 }
 
 /// The log as the next start would find it: a later line may take back what earlier ones said.
-fn parse(mut lines: BufReader<impl Read>) -> Result<Found, String> {
+fn parse(mut lines: BufReader<impl Read>) -> Result<Found, Unread> {
     let mut found = Found::default();
     let mut text = String::new();
     loop {
@@ -183,7 +222,7 @@ fn parse(mut lines: BufReader<impl Read>) -> Result<Found, String> {
         let not_understood = |error: serde_json::Error| format!("cannot be understood: {error}");
         let line: Line<'_> = serde_json::from_str(&text).map_err(not_understood)?;
         if let Some(problem) = line.problem {
-            return Err(problem);
+            return Err(Unread { problem, damaged: true });
         }
         if let Some(snapshot) = line.snapshot {
             found.snapshot = Some(snapshot);
@@ -199,7 +238,20 @@ fn parse(mut lines: BufReader<impl Read>) -> Result<Found, String> {
             found.entries.split_off(&from);
         } else if record.snapshot.is_some() {
             found.entries.clear();
+        } else if let Some(state) = record.hard_state {
+            found.take(state);
+        } else if let Some(SegmentStart { number, state }) = record.segment {
+            // What was before the first one that there is has been purged.
+            found.votes_since.get_or_insert(if number == 1 { 0 } else { state.term });
+            found.take(state);
         }
+    }
+}
+
+impl Found {
+    fn take(&mut self, HardState { term, vote }: HardState) {
+        let vote = vote.map(|node| Vote { term, node });
+        self.votes.extend(vote.filter(|vote| self.votes.last() != Some(vote)));
     }
 }
 
@@ -213,7 +265,9 @@ fn add(node: NodeId, commit: u64, found: Found, common: &mut BTreeMap<u64, Kept>
     let snapshot = found.snapshot.map_or(0, |snapshot| snapshot.index);
     let snapshot_config = found.snapshot.and_then(|snapshot| snapshot.config_index);
     let end = found.entries.keys().next_back().copied().unwrap_or(0).max(snapshot);
-    let mut log = NodeLog { end, snapshot, snapshot_config, ..NodeLog::default() };
+    let Found { votes, votes_since, .. } = found;
+    let mut log =
+        NodeLog { end, snapshot, snapshot_config, votes, votes_since, ..NodeLog::default() };
     for (index, entry) in found.entries {
         if index > commit {
             break;
@@ -265,7 +319,7 @@ fn pieces(common: &BTreeMap<u64, Kept>) -> Vec<Committed> {
 mod tests {
     use super::*;
 
-    fn found(lines: &[&str]) -> Result<Found, String> {
+    fn found(lines: &[&str]) -> Result<Found, Unread> {
         parse(BufReader::new(lines.join("\n").as_bytes()))
     }
 
@@ -321,11 +375,41 @@ mod tests {
     }
 
     #[test]
+    fn votes_are_told_and_since_when_they_are_all_there() {
+        let segment = |number: u64, term: u64, vote: &str| {
+            format!(
+                r#"{{"checksum":"c","record":{{"segment":{{"number":{number},"cluster":"c","node":1,"next":1,"term":{term}{vote}}}}}}}"#
+            )
+        };
+        let state = |term: u64, vote: &str| {
+            format!(r#"{{"checksum":"c","record":{{"hard_state":{{"term":{term}{vote}}}}}}}"#)
+        };
+        let log = |lines: &[String]| {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let log = add(1, 0, found(&lines).unwrap(), &mut BTreeMap::new());
+            let votes: Vec<_> = log.votes.iter().map(|vote| (vote.term, vote.node)).collect();
+            (votes, log.votes_since)
+        };
+        let lines = [
+            segment(1, 0, ""),
+            state(1, r#","vote":2"#),
+            state(3, ""),
+            segment(2, 3, ""),
+            state(3, r#","vote":1"#),
+            segment(3, 3, r#","vote":1"#),
+        ];
+        assert_eq!(log(&lines), (vec![(1, 2), (3, 1)], Some(0)));
+        assert_eq!(log(&lines[3..]), (vec![(3, 1)], Some(3)));
+        assert_eq!(log(&[]), (vec![], None));
+    }
+
+    #[test]
     fn damage_is_told_as_such() {
         let error = found(&[&entry(1, 1, "a:1"), r#"{"dir":"d","problem":"line 7 is damaged"}"#])
             .unwrap_err();
-        assert_eq!(error, "line 7 is damaged");
-        assert!(found(&["raftd"]).is_err());
+        let problem = "line 7 is damaged".to_owned();
+        assert_eq!(error, Unread { problem, damaged: true });
+        assert!(!found(&["raftd"]).unwrap_err().damaged);
     }
 
     #[test]

@@ -152,6 +152,12 @@ impl Cluster {
         self.faults.iter().filter(move |fault| fault.active(from, to))
     }
 
+    /// Whether a node may have lost what it had promised, by no fault of its own.
+    pub(crate) fn damaged(&self, node: u64) -> bool {
+        let damages = |kind: &str| matches!(kind, "bit-flip" | "truncate" | "wipe");
+        self.faults.iter().any(|fault| damages(&fault.kind) && fault.nodes.contains(&node))
+    }
+
     /// The last fault that touched the node before that time and was over by then.
     pub(crate) fn last_fault(&self, node: u64, time: u64) -> Option<(&FaultSpan, u64)> {
         let over = |fault: &FaultSpan| fault.stop.filter(|&stop| !fault.skipped && stop < time);

@@ -97,7 +97,7 @@ pub fn check(history: &History, options: &Options<'_>) -> Results {
     if history.format() == Format::History {
         checks.push(nodes::check(history, &cluster, options));
         checks.extend(elections::check(history, &cluster, options));
-        checks.extend(logs::check(history, options));
+        checks.extend(logs::check(history, &cluster, options));
         checks.extend(availability::check(history, &cluster, &counts));
     }
     let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Unknown);

@@ -20,6 +20,9 @@ pub struct NodeState {
 pub struct NodeLog {
     /// Why its files could not be read; empty: they could.
     pub problem: String,
+    /// That is because they are damaged, and not because nobody could look.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
     /// The first entry that is in its log, and known to be committed; 0: there is none.
     pub first: u64,
     /// The last such entry; 0: there is none.
@@ -30,8 +33,23 @@ pub struct NodeLog {
     pub snapshot: u64,
     /// The index of the configuration in that snapshot; none: not known.
     pub snapshot_config: Option<u64>,
+    /// The votes that it gave.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub votes: Vec<Vote>,
+    /// The first term whose vote would be among them; none: not known.
+    pub votes_since: Option<u64>,
     /// Where its committed entries are others than a node's before it: the first few.
     pub differs: Vec<Difference>,
+}
+
+/// A vote in a node's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Vote {
+    /// In which term.
+    pub term: u64,
+    /// For which node.
+    pub node: u64,
 }
 
 /// Two nodes have committed different entries.

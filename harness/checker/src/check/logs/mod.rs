@@ -2,10 +2,13 @@
 //!
 //! Three promises (Thesis §3.2, figure 3.2; §6.3): committed entries are the same everywhere; what was acknowledged is among
 //! them, at the index that the answer named and under no earlier one; what certainly failed is not. And nodes that have
-//! applied the same have the same state, and snapshots hold who the members were (Thesis §5.1.2).
+//! applied the same have the same state, snapshots hold who the members were (Thesis §5.1.2), and whoever led had the votes of
+//! a majority ([`votes`]).
 //!
 //! A retry may put a request into the log twice: the first entry is what takes effect, the later ones are recognised. What a
 //! snapshot has replaced cannot be seen any more, and counts for neither side.
+
+mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Options;
-use super::cluster::node_of;
+use super::cluster::{Cluster, node_of};
 use super::text::{self, Words};
 use crate::history::{Committed, Difference, Event, History, NodeLog, NodeState, Outcome, Process};
 use crate::ops::Op;
@@ -39,7 +42,7 @@ struct Logs<'h> {
 }
 
 /// None if nobody looked.
-pub(super) fn check(history: &History, options: &Options<'_>) -> Option<Check> {
+pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>) -> Option<Check> {
     let logs = Logs::of(history);
     if logs.nodes.is_empty() {
         return None;
@@ -47,6 +50,9 @@ pub(super) fn check(history: &History, options: &Options<'_>) -> Option<Check> {
     let mut violations = differing(&logs);
     violations.extend(states(&logs));
     violations.extend(configurations(&logs));
+    violations.extend(damaged(&logs, cluster));
+    let (leaders, unelected) = votes::unelected(history, &logs, cluster);
+    violations.extend(unelected);
     let clients = clients(history, &logs, &mut violations);
     let total = violations.len();
     let unread: Vec<String> = logs
@@ -80,6 +86,7 @@ pub(super) fn check(history: &History, options: &Options<'_>) -> Option<Check> {
         "acknowledged_found": clients.found,
         "acknowledged_in_snapshots": clients.unseen,
         "failed_absent": clients.absent,
+        "leaders_judged": leaders,
     });
     Some(Check { name: "logs".to_owned(), verdict, summary, violations, details })
 }
@@ -118,6 +125,12 @@ impl<'h> Logs<'h> {
             Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
             Some(_) | None => self.ranges.push((first, last)),
         }
+    }
+
+    /// Whether there were other members than the cluster was founded with, or may have been.
+    fn members_changed(&self) -> bool {
+        let in_snapshot = |log: &NodeLog| log.snapshot > 0 && log.snapshot_config != Some(0);
+        !self.configs.is_empty() || self.nodes.values().any(|(log, _)| in_snapshot(log))
     }
 
     /// Whether the entry at this index is known.
@@ -213,6 +226,21 @@ fn configurations(logs: &Logs<'_>) -> Vec<Violation> {
         ))
     };
     logs.nodes.iter().filter_map(wrong).collect()
+}
+
+/// Files that are damaged although nobody did anything to their disk.
+fn damaged(logs: &Logs<'_>, cluster: &Cluster) -> Vec<Violation> {
+    let by_itself =
+        logs.nodes.iter().filter(|(node, (log, _))| log.damaged && !cluster.damaged(**node));
+    let tell = |(node, (log, event)): (&u64, &(NodeLog, &Event))| {
+        let explanation = format!(
+            "{}'s files could not be read when the run was over: {}. Nothing had damaged its disk, so it wrote that itself.",
+            text::node(*node),
+            log.problem,
+        );
+        Violation::of_events("damaged files", explanation, vec![event.index], event.time)
+    };
+    by_itself.map(tell).collect()
 }
 
 /// What was found of what clients had been told.
@@ -377,7 +405,8 @@ mod tests {
             events.into_iter().map(|event| serde_json::from_value(event).unwrap()).collect();
         let header =
             Header { history: 1, model: "register".to_owned(), nodes: 2, ..Header::default() };
-        check(&History::new(header, events).unwrap(), &Options::default()).expect("somebody looked")
+        let history = History::new(header, events).unwrap();
+        check(&history, &Cluster::of(&history), &Options::default()).expect("somebody looked")
     }
 
     fn log(first: u64, last: u64) -> Value {
@@ -427,7 +456,7 @@ mod tests {
     fn history_without_logs_has_no_such_part() {
         let header = Header { history: 1, model: "register".to_owned(), ..Header::default() };
         let history = History::new(header, Vec::new()).unwrap();
-        assert_eq!(check(&history, &Options::default()), None);
+        assert_eq!(check(&history, &Cluster::of(&history), &Options::default()), None);
     }
 
     #[test]
@@ -499,7 +528,8 @@ mod tests {
 {"index":5,"time":6,"process":"node-1","type":"info","f":"log","value":{"first":1,"last":2,"end":2}}
 "#;
         let history = History::parse(text.as_bytes(), "test").unwrap();
-        let check = check(&history, &Options::default()).expect("somebody looked");
+        let check =
+            check(&history, &Cluster::of(&history), &Options::default()).expect("somebody looked");
         assert_eq!(check.violations.len(), 1, "{:?}", check.violations);
         assert!(check.violations[0].explanation.contains("client 2"), "{:?}", check.violations);
     }
