@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use history_checker::history::{Committed, Difference, NodeLog, NodeState, Vote};
+use history_checker::history::{Committed, Difference, Electorate, NodeLog, NodeState, Vote};
 use raftctl::{Client, NodeId, Status};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -76,10 +76,12 @@ pub fn read(
     journal: &Journal,
 ) {
     let mut common: BTreeMap<u64, Kept> = BTreeMap::new();
+    let founders =
+        Electorate { voters: directories.keys().copied().collect(), outgoing: Vec::new() };
     for (&node, directory) in directories {
         let commit = commits.get(&node).copied().unwrap_or(0);
         let read = match raftctl {
-            Ok(raftctl) => inspect(raftctl, directory),
+            Ok(raftctl) => inspect(raftctl, directory, Looked::at(node, &founders)),
             Err(problem) => Err(Unread::from(problem.clone())),
         };
         let log = match read {
@@ -118,13 +120,28 @@ struct Found {
     snapshot: Option<Snapshot>,
 }
 
+/// Whose files they are, and who was a voter at first.
+#[derive(Debug)]
+struct Looked<'f> {
+    node: NodeId,
+    founders: &'f Electorate,
+    /// Who was a voter at the beginning of the log, as far as it was read; none: not known.
+    base: Option<Electorate>,
+}
+
+impl<'f> Looked<'f> {
+    fn at(node: NodeId, founders: &'f Electorate) -> Looked<'f> {
+        Looked { node, founders, base: Some(founders.clone()) }
+    }
+}
+
 /// An entry, as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     term: u64,
     request: Option<String>,
-    /// It says who the members are.
-    is_config: bool,
+    /// If it says who the members are: who has a vote.
+    config: Option<Electorate>,
     /// Of the whole text.
     checksum: String,
     /// The text's beginning.
@@ -163,7 +180,7 @@ struct Record {
     #[serde(default)]
     term: u64,
     request: Option<String>,
-    config: Option<IgnoredAny>,
+    config: Option<Electorate>,
     truncate: Option<u64>,
     snapshot: Option<IgnoredAny>,
     hard_state: Option<HardState>,
@@ -186,7 +203,7 @@ struct SegmentStart {
 }
 
 /// Has a program look through a directory, and reads what it says.
-fn inspect(raftctl: &Path, directory: &Path) -> Result<Found, Unread> {
+fn inspect(raftctl: &Path, directory: &Path, looked: Looked<'_>) -> Result<Found, Unread> {
     let failed = |error: io::Error| format!("{} inspect: {error}", raftctl.display());
     let arguments: [&OsStr; 5] = [
         "inspect".as_ref(),
@@ -199,7 +216,7 @@ fn inspect(raftctl: &Path, directory: &Path) -> Result<Found, Unread> {
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(failed)?;
     let found = match child.stdout.take() {
-        Some(output) => parse(BufReader::new(output)),
+        Some(output) => parse(BufReader::new(output), looked),
         None => Err(Unread::from("says nothing".to_owned())),
     };
     let status = child.wait().map_err(failed)?;
@@ -211,12 +228,13 @@ fn inspect(raftctl: &Path, directory: &Path) -> Result<Found, Unread> {
 }
 
 /// The log as the next start would find it: a later line may take back what earlier ones said.
-fn parse(mut lines: BufReader<impl Read>) -> Result<Found, Unread> {
+fn parse(mut lines: BufReader<impl Read>, mut looked: Looked<'_>) -> Result<Found, Unread> {
     let mut found = Found::default();
     let mut text = String::new();
     loop {
         text.clear();
         if lines.read_line(&mut text).map_err(|error| error.to_string())? == 0 {
+            found.complete(&looked);
             return Ok(found);
         }
         let not_understood = |error: serde_json::Error| format!("cannot be understood: {error}");
@@ -231,27 +249,48 @@ fn parse(mut lines: BufReader<impl Read>) -> Result<Found, Unread> {
         let record: Record = serde_json::from_str(raw.get()).map_err(not_understood)?;
         if let Some(index) = record.index {
             let Record { term, request, config, .. } = record;
-            let (is_config, text) = (config.is_some(), clipped(raw.get()));
-            let entry = Entry { term, request, is_config, checksum: line.checksum, text };
+            let text = clipped(raw.get());
+            let entry = Entry { term, request, config, checksum: line.checksum, text };
             found.entries.insert(index, entry);
         } else if let Some(from) = record.truncate {
             found.entries.split_off(&from);
         } else if record.snapshot.is_some() {
             found.entries.clear();
+            looked.base = None;
         } else if let Some(state) = record.hard_state {
-            found.take(state);
+            found.take(state, &looked);
         } else if let Some(SegmentStart { number, state }) = record.segment {
-            // What was before the first one that there is has been purged.
+            if found.votes_since.is_none() && number > 1 {
+                // What was before it has been purged.
+                looked.base = None;
+            }
             found.votes_since.get_or_insert(if number == 1 { 0 } else { state.term });
-            found.take(state);
+            found.take(state, &looked);
         }
     }
 }
 
 impl Found {
-    fn take(&mut self, HardState { term, vote }: HardState) {
-        let vote = vote.map(|node| Vote { term, node });
-        self.votes.extend(vote.filter(|vote| self.votes.last() != Some(vote)));
+    fn take(&mut self, HardState { term, vote }: HardState, looked: &Looked<'_>) {
+        let Some(node) = vote else { return };
+        if self.votes.last().is_some_and(|last| (last.term, last.node) == (term, node)) {
+            return;
+        }
+        let electorate = (node == looked.node).then(|| {
+            let latest = self.entries.values().rev().find_map(|entry| entry.config.clone());
+            latest.or_else(|| looked.base.clone())
+        });
+        self.votes.push(Vote { term, node, electorate: electorate.flatten() });
+    }
+
+    /// If the newest snapshot still has the founders as members, nothing before it had others.
+    fn complete(&mut self, looked: &Looked<'_>) {
+        if self.snapshot.is_none_or(|snapshot| snapshot.config_index != Some(0)) {
+            return;
+        }
+        for vote in self.votes.iter_mut().filter(|vote| vote.node == looked.node) {
+            vote.electorate.get_or_insert_with(|| looked.founders.clone());
+        }
     }
 }
 
@@ -297,7 +336,7 @@ fn pieces(common: &BTreeMap<u64, Kept>) -> Vec<Committed> {
             same && follows && piece.requests.len() < ENTRIES_PER_EVENT
         };
         let request = entry.request.clone();
-        let configs = entry.is_config.then_some(index);
+        let configs = entry.config.is_some().then_some(index);
         match pieces.last_mut().filter(goes_on) {
             Some(piece) => {
                 piece.requests.push(request);
@@ -319,8 +358,12 @@ fn pieces(common: &BTreeMap<u64, Kept>) -> Vec<Committed> {
 mod tests {
     use super::*;
 
+    fn founders() -> Electorate {
+        Electorate { voters: vec![1, 2, 3], outgoing: Vec::new() }
+    }
+
     fn found(lines: &[&str]) -> Result<Found, Unread> {
-        parse(BufReader::new(lines.join("\n").as_bytes()))
+        parse(BufReader::new(lines.join("\n").as_bytes()), Looked::at(1, &founders()))
     }
 
     fn entry(index: u64, term: u64, request: &str) -> String {
@@ -401,6 +444,38 @@ mod tests {
         assert_eq!(log(&lines), (vec![(1, 2), (3, 1)], Some(0)));
         assert_eq!(log(&lines[3..]), (vec![(3, 1)], Some(3)));
         assert_eq!(log(&[]), (vec![], None));
+    }
+
+    #[test]
+    fn own_votes_say_who_had_to_agree() {
+        let segment = r#"{"checksum":"c","record":{"segment":{"number":1,"cluster":"c","node":1,"next":1,"term":0}}}"#;
+        let purged = r#"{"checksum":"c","record":{"segment":{"number":4,"cluster":"c","node":1,"next":1,"term":1}}}"#;
+        let vote = |term: u64, node: u64| {
+            format!(
+                r#"{{"checksum":"c","record":{{"hard_state":{{"term":{term},"vote":{node}}}}}}}"#
+            )
+        };
+        let config = r#"{"checksum":"c","record":{"index":4,"term":1,"config":{"voters":[1,2],"outgoing":[1,3],"learners":[4]}}}"#;
+        let truncate = r#"{"checksum":"x","record":{"truncate":4}}"#;
+        let installed = r#"{"checksum":"x","record":{"snapshot":{"index":9,"term":1}}}"#;
+        let snapshot = |config: u64| {
+            format!(
+                r#"{{"dir":"d","snapshot":{{"index":9,"term":1,"config_index":{config}}},"first":10}}"#
+            )
+        };
+        let own = |lines: &[&str]| {
+            let votes = found(lines).unwrap().votes;
+            votes.into_iter().map(|vote| vote.electorate).collect::<Vec<_>>()
+        };
+        let joint = Electorate { voters: vec![1, 2], outgoing: vec![1, 3] };
+        let (one, two, other) = (vote(1, 1), vote(2, 1), vote(3, 2));
+        let lines = [segment, &one, config, &two, truncate, &vote(3, 1), &vote(4, 2)];
+        let expected = [Some(founders()), Some(joint.clone()), Some(founders()), None];
+        assert_eq!(own(&lines), expected);
+        assert_eq!(own(&[purged, &two, config, &vote(3, 1)]), [None, Some(joint)]);
+        assert_eq!(own(&[purged, &two, &other, &snapshot(0)]), [Some(founders()), None]);
+        assert_eq!(own(&[purged, &two, &snapshot(8)]), [None]);
+        assert_eq!(own(&[segment, config, installed, &two, &snapshot(8)]), [None]);
     }
 
     #[test]

@@ -43,13 +43,27 @@ pub struct NodeLog {
 }
 
 /// A vote in a node's log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Vote {
     /// In which term.
     pub term: u64,
     /// For which node.
     pub node: u64,
+    /// Of a vote for itself: by whom it had to be elected, going by its own log; none: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub electorate: Option<Electorate>,
+}
+
+/// Who had a vote: a majority of each of these must agree, unless it is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Electorate {
+    /// The voters; of a joint change, those that it leads to.
+    pub voters: Vec<u64>,
+    /// Those that a joint change leads away from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outgoing: Vec<u64>,
 }
 
 /// Two nodes have committed different entries.

@@ -45,7 +45,7 @@ pub(crate) mod reader;
 mod writer;
 
 pub use self::intern::Full;
-pub use self::logs::{Committed, Difference, NodeLog, NodeState, Vote};
+pub use self::logs::{Committed, Difference, Electorate, NodeLog, NodeState, Vote};
 pub use operations::{Broken, Outcome};
 pub use reader::Reader;
 pub use writer::{WriteError, Writer};

@@ -51,7 +51,7 @@ pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>)
     violations.extend(states(&logs));
     violations.extend(configurations(&logs));
     violations.extend(damaged(&logs, cluster));
-    let (leaders, unelected) = votes::unelected(history, &logs, cluster);
+    let (leaders, unelected) = votes::unelected(&logs, cluster);
     violations.extend(unelected);
     let clients = clients(history, &logs, &mut violations);
     let total = violations.len();
@@ -125,12 +125,6 @@ impl<'h> Logs<'h> {
             Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
             Some(_) | None => self.ranges.push((first, last)),
         }
-    }
-
-    /// Whether there were other members than the cluster was founded with, or may have been.
-    fn members_changed(&self) -> bool {
-        let in_snapshot = |log: &NodeLog| log.snapshot > 0 && log.snapshot_config != Some(0);
-        !self.configs.is_empty() || self.nodes.values().any(|(log, _)| in_snapshot(log))
     }
 
     /// Whether the entry at this index is known.
