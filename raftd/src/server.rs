@@ -157,7 +157,9 @@ pub fn run(setup: Setup) -> Result<(), Error> {
     let identity = Identity { cluster: setup.cluster.id.clone(), node: setup.id };
     let has_peers = setup.cluster.nodes.iter().any(|member| member.id != setup.id);
     let founding = Founding { founders: setup.cluster.founders(), has_peers };
-    let opened = storage::open(&setup.data, &identity, &founding).map_err(Error::Storage)?;
+    let options = storage::Options::for_snapshots_after(setup.cluster.snapshot_log_bytes);
+    let opened =
+        storage::open_with(&setup.data, &identity, &founding, options).map_err(Error::Storage)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -118,9 +118,23 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        // Whole segments are removed, so larger ones only keep more of what is not needed. Padding costs writing everything twice, and saves a third to a half of each fsync's time; larger steps than
-        // this only make the fsync that writes them stand out (`cargo bench -p raftd`).
+        // Whole segments are removed, so larger ones only keep more of what is not needed. Padding costs writing everything
+        // twice, and saves a third to a half of each fsync's time; larger steps than this only make the fsync that writes
+        // them stand out (`cargo bench -p raftd`).
         Options { segment_bytes: 8 << 20, padding_bytes: 256 << 10 }
+    }
+}
+
+/// A segment is not closed before it has grown to this, however often there is to be a snapshot.
+const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+
+impl Options {
+    /// For a log of which a snapshot is taken whenever it has grown by `log_bytes`. Only whole segments are removed, so
+    /// there are two to a snapshot at least: then each lets go of something.
+    pub fn for_snapshots_after(log_bytes: u64) -> Options {
+        let Options { segment_bytes, padding_bytes } = Options::default();
+        let segment_bytes = (log_bytes / 2).clamp(SEGMENT_BYTES_MIN, segment_bytes);
+        Options { segment_bytes, padding_bytes: padding_bytes.min(segment_bytes) }
     }
 }
 

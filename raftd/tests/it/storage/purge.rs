@@ -213,3 +213,30 @@ fn writer_purges_behind_its_writes() {
     drop((saver, papers, transfers));
     assert_eq!(recovered(dir.path()).last(), id(100, 1));
 }
+
+/// A snapshot that is due after so many bytes finds a whole segment to let go of.
+#[test]
+fn snapshots_after_few_bytes_let_go_of_what_they_hold() {
+    let log_bytes = 50_000;
+    let options = Options::for_snapshots_after(log_bytes);
+    let dir = scratch();
+    let Opened { mut log, mut saver, .. } = open_with(dir.path(), options).unwrap();
+    write(&mut log, vec![hard_state(1, None)]);
+    let mut written = 0;
+    let mut index = 0;
+    while written < log_bytes {
+        index += 1;
+        let record = put(index, 1, &"v".repeat(1000));
+        write(&mut log, vec![record]);
+        written += 1000;
+    }
+    let before = segments(dir.path());
+    assert!(before.len() > 1, "{before:?}");
+    saver.save(&snapshot(id(index, 1), 40)).unwrap();
+    log.purge(index + 1).unwrap();
+    assert_eq!(segments(dir.path()), before[before.len() - 1..]);
+    // Whatever the setting, segments are neither tiny nor larger than they are otherwise.
+    let sizes = [0, 1, 50_000, 1 << 20, 16 << 20, u64::MAX]
+        .map(|log_bytes| Options::for_snapshots_after(log_bytes).segment_bytes);
+    assert_eq!(sizes, [16 << 10, 16 << 10, 25_000, 512 << 10, 8 << 20, 8 << 20]);
+}
