@@ -251,6 +251,8 @@ impl cluster::Recorder for Journal {
             cluster::Event::Exit { exit, .. } if !exit.expected => state.live.anomalies += 1,
             cluster::Event::Role { .. }
             | cluster::Event::Start { .. }
+            // Whether anybody has damaged its disk is for the checks to say.
+            | cluster::Event::Damaged { .. }
             | cluster::Event::Exit { .. } => {}
         }
         state.write(line, nanoseconds(at.saturating_duration_since(self.start)));

@@ -75,6 +75,9 @@ impl Board {
             Said::Panic { line } => {
                 self.recorder.record(Instant::now(), Event::Panic { node, line });
             }
+            Said::Damaged { reason } => {
+                self.recorder.record(Instant::now(), Event::Damaged { node, reason });
+            }
         }
     }
 

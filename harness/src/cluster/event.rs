@@ -38,6 +38,13 @@ pub enum Event {
         /// The line.
         line: String,
     },
+    /// A node found its files damaged, moved them away, and began with nothing.
+    Damaged {
+        /// The node.
+        node: NodeId,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// A node's process ended.
     Exit {
         /// The node.
@@ -61,6 +68,7 @@ impl Event {
             Event::Start { node, .. }
             | Event::Role { node, .. }
             | Event::Panic { node, .. }
+            | Event::Damaged { node, .. }
             | Event::Exit { node, .. } => format!("node-{node}"),
             Event::Fault { .. } => "nemesis".to_owned(),
         }
@@ -73,6 +81,7 @@ impl Event {
             Event::Role { is_asked: false, .. } => "role",
             Event::Role { is_asked: true, .. } => "status",
             Event::Panic { .. } => "panic",
+            Event::Damaged { .. } => "damaged",
             Event::Exit { .. } => "exit",
             Event::Fault { f, .. } => f,
         }
@@ -86,6 +95,7 @@ impl Event {
                 json!({ "role": role, "term": term, "leader": leader })
             }
             Event::Panic { line, .. } => json!({ "line": line }),
+            Event::Damaged { reason, .. } => json!({ "reason": reason }),
             Event::Exit { exit, .. } => json!(exit),
             Event::Fault { fault, .. } => json!(fault),
         }

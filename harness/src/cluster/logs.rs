@@ -4,6 +4,7 @@
 //! {"event":"listening","peer":"127.0.0.1:40001","client":"127.0.0.1:40002"}
 //! {"event":"role","node":1,"role":"leader","term":4,"leader":1}
 //! {"event":"panic","message":"…"}
+//! {"event":"damaged","reason":"…"}
 //! ```
 
 use std::fs::File;
@@ -32,6 +33,8 @@ pub(super) enum Said {
     Role { role: String, term: u64, leader: Option<u64> },
     /// It should not have come to this.
     Panic { line: String },
+    /// It found its files damaged, and begins anew.
+    Damaged { reason: String },
 }
 
 /// Events of a log that matter here. Others fail to parse, which is as good as unknown.
@@ -49,6 +52,10 @@ enum LogEvent {
         leader: Option<u64>,
     },
     Panic {},
+    Damaged {
+        #[serde(default)]
+        reason: String,
+    },
 }
 
 /// What a line says, if it matters.
@@ -62,6 +69,7 @@ fn parse(line: &str) -> Option<Said> {
                 return Some(Said::Role { role, term, leader: leader.filter(|id| *id != 0) });
             }
             Ok(LogEvent::Panic {}) => return Some(panic(line)),
+            Ok(LogEvent::Damaged { reason }) => return Some(Said::Damaged { reason }),
             Err(_) => {}
         }
     }
@@ -155,6 +163,9 @@ mod tests {
         {
             assert_eq!(parse(line), Some(Said::Panic { line: line.to_owned() }));
         }
+        let damaged =
+            r#"{"event":"damaged","node":1,"incarnation":7,"reason":"line 3","moved_to":"d"}"#;
+        assert_eq!(parse(damaged), Some(Said::Damaged { reason: "line 3".to_owned() }));
     }
 
     #[test]

@@ -490,7 +490,7 @@ impl Process {
                 Said::Listening { .. } => *listens = true,
                 Said::Panic { .. } if *panics >= PANICS_MAX => return,
                 Said::Panic { .. } => *panics += 1,
-                Said::Role { .. } => {}
+                Said::Role { .. } | Said::Damaged { .. } => {}
             }
             board.said(node, said);
         });

@@ -15,6 +15,7 @@ pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>)
     let leaders = violations.len();
     let mut exits = 0;
     let mut panics = 0;
+    let mut damaged = 0;
     for event in history.others() {
         let Some(node) = node_of(&event.process) else { continue };
         match event.f.as_str() {
@@ -28,6 +29,10 @@ pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>)
                 violations.push(panic(event, node));
                 panics += 1;
             }
+            "damaged" if !cluster.damaged(node) => {
+                violations.push(damaged_by_itself(event, node));
+                damaged += 1;
+            }
             _ => {}
         }
     }
@@ -35,6 +40,7 @@ pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>)
         (leaders, "term with two leaders", "terms with two leaders"),
         (panics, "panic", "panics"),
         (exits, "unexpected exit", "unexpected exits"),
+        (damaged, "node with damaged files", "nodes with damaged files"),
     ]
     .into_iter()
     .filter(|(count, ..)| *count > 0)
@@ -52,7 +58,9 @@ pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>)
         verdict,
         summary,
         violations,
-        details: json!({"two_leaders": leaders, "panics": panics, "unexpected_exits": exits}),
+        details: json!({
+            "two_leaders": leaders, "panics": panics, "unexpected_exits": exits, "damaged": damaged,
+        }),
     }
 }
 
@@ -82,6 +90,22 @@ fn panic(event: &Event, node: u64) -> Violation {
         "panic",
         format!(
             "{} wrote to its log at {}: {line:?}. No correct node writes that.",
+            text::node(node),
+            text::at(event.time)
+        ),
+        vec![event.index],
+        event.time,
+    )
+}
+
+/// Peers make up for what a node has lost, so nobody else would notice.
+fn damaged_by_itself(event: &Event, node: u64) -> Violation {
+    let reason = event.value.get("reason").and_then(|reason| reason.as_str()).unwrap_or("");
+    Violation::of_events(
+        "damaged files",
+        format!(
+            "{} found its files damaged when it started at {}: {reason}. Nothing had damaged its disk, so it did that \
+             itself.",
             text::node(node),
             text::at(event.time)
         ),
@@ -133,6 +157,29 @@ mod tests {
             text = format!("{text}{event}\n");
         }
         two_leaders(&Cluster::of(&History::parse(text.as_bytes(), "test").unwrap()))
+    }
+
+    #[test]
+    fn files_are_damaged_only_by_whoever_damages_disks() {
+        let judge = |fault: &str| {
+            let lines = [
+                json!({"history": 1, "workload": "w", "model": "register"}),
+                json!({"index": 0, "time": 0, "process": "nemesis", "type": "info", "f": fault,
+                    "value": {"phase": "start", "fault": 1, "nodes": [2], "outcome": "installed"}}),
+                json!({"index": 1, "time": 1, "process": "node-2", "type": "info", "f": "damaged",
+                    "value": {"reason": "line 3 is bad"}}),
+            ];
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let history = History::parse(text.as_bytes(), "test").unwrap();
+            check(&history, &Cluster::of(&history), &Options::default())
+        };
+        for fault in ["bit-flip", "truncate", "wipe"] {
+            assert_eq!(judge(fault).verdict, Verdict::Valid, "{fault}");
+        }
+        let found = judge("power-loss");
+        assert_eq!(found.summary, "Nodes misbehaved: 1 node with damaged files.");
+        assert!(found.violations[0].explanation.contains("n2 found its files damaged"));
+        assert!(found.violations[0].explanation.contains("line 3 is bad"));
     }
 
     #[test]

@@ -32,6 +32,7 @@
 //! | `node-ID` | `status` | the same, as the node says when it is asked |
 //! | `node-ID` | `exit` | [`Exit`] |
 //! | `node-ID` | `panic` | `{"line":…}`: a line of its log that no correct node writes |
+//! | `node-ID` | `damaged` | `{"reason":…}`: it found its files damaged, and began with nothing |
 //! | `node-ID` | `state` | [`NodeState`], in the end |
 //! | `node-ID` | `log` | [`NodeLog`], after the end |
 //! | `runner` | `committed` | [`Committed`]: a piece of the log that some node has committed |

@@ -50,8 +50,10 @@ pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>)
     let mut violations = differing(&logs);
     violations.extend(states(&logs));
     violations.extend(configurations(&logs));
+    let disagree = violations.len();
     violations.extend(damaged(&logs, cluster));
     let (leaders, unelected) = votes::unelected(&logs, cluster);
+    let elections = unelected.len();
     violations.extend(unelected);
     let clients = clients(history, &logs, &mut violations);
     let total = violations.len();
@@ -70,11 +72,21 @@ pub(super) fn check(history: &History, cluster: &Cluster, options: &Options<'_>)
     let mut summary = match verdict {
         Verdict::Unknown => "No node's log could be read.".to_owned(),
         Verdict::Valid => clients.summary(read, logs.entries()),
-        Verdict::Invalid => format!(
+        Verdict::Invalid if clients.wrong > 0 || disagree > 0 => format!(
             "The nodes' own logs contradict {} ({}).",
             if clients.wrong > 0 { "what clients were told" } else { "each other" },
             text::count(total, "time")
         ),
+        Verdict::Invalid if elections > 0 => format!(
+            "By the votes in the nodes' own logs, {} without a majority.",
+            match elections {
+                1 => "one leader was elected".to_owned(),
+                n => format!("{} leaders were elected", text::number(n)),
+            }
+        ),
+        Verdict::Invalid => {
+            "A node's files are damaged, and nothing had damaged its disk.".to_owned()
+        }
     };
     if !unread.is_empty() {
         summary = format!("{summary} Not read: {}.", text::list(&unread));
