@@ -166,7 +166,7 @@ impl Content {
         self.durable_length = self.length;
         let mut before = std::mem::take(&mut self.before);
         // Where nothing was written, the disk has what it had, and zeros where it had nothing.
-        for page in self.stranded.iter().flat_map(|range| pages(range)) {
+        for page in self.stranded.iter().flat_map(pages) {
             let length = (self.durable_length - page * PAGE).min(PAGE);
             let mut bytes = before.remove(&page).unwrap_or_default();
             bytes.resize(index(length), 0);

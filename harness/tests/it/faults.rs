@@ -45,7 +45,11 @@ async fn bench() -> (tempfile::TempDir, Arc<Cluster>, Nemesis, Events) {
 fn faults(events: &mut Events) -> Vec<(&'static str, Fault)> {
     let fault = |event| match event {
         Event::Fault { f, fault } => Some((f, fault)),
-        Event::Start { .. } | Event::Role { .. } | Event::Panic { .. } | Event::Exit { .. } => None,
+        Event::Start { .. }
+        | Event::Role { .. }
+        | Event::Panic { .. }
+        | Event::Damaged { .. }
+        | Event::Exit { .. } => None,
     };
     drain(events).into_iter().filter_map(fault).collect()
 }

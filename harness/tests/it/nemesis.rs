@@ -128,7 +128,7 @@ fn check_bites(kinds: &[Kind], limit: Duration, disks: bool) {
         let bit = faults_that_bit(kinds, &events);
         assert!(bit.values().all(|times| *times > 0), "{bit:?} of {events:#?}");
         let odd = |event: &&Event| match event {
-            Event::Panic { .. } => true,
+            Event::Panic { .. } | Event::Damaged { .. } => true,
             Event::Exit { exit, .. } => !exit.expected,
             Event::Start { .. } | Event::Role { .. } | Event::Fault { .. } => false,
         };

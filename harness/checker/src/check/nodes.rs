@@ -169,7 +169,7 @@ mod tests {
                 json!({"index": 1, "time": 1, "process": "node-2", "type": "info", "f": "damaged",
                     "value": {"reason": "line 3 is bad"}}),
             ];
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let text = lines.map(|line| line.to_string()).join("\n");
             let history = History::parse(text.as_bytes(), "test").unwrap();
             check(&history, &Cluster::of(&history), &Options::default())
         };

@@ -73,13 +73,13 @@ impl OfTerm<'_> {
     /// In words, which voters are too few.
     fn minority(&self, candidate: u64, electorate: &Electorate) -> Option<String> {
         let Electorate { voters, outgoing } = electorate;
-        let sets = [voters, outgoing].into_iter().filter(|set| !set.is_empty());
+        let mut sets = [voters, outgoing].into_iter().filter(|set| !set.is_empty());
         let of_set = |set: &Vec<u64>| {
             let (refused, agreed): (Vec<u64>, Vec<u64>) =
                 set.iter().partition(|node| self.refused(**node, candidate));
             (agreed.len() <= set.len() / 2).then_some((refused, set.len()))
         };
-        let (refused, all) = sets.filter_map(of_set).next()?;
+        let (refused, all) = sets.find_map(of_set)?;
         let names: Vec<String> = refused.iter().map(|node| text::node(*node)).collect();
         let rest = match names.as_slice() {
             [_] => "has no vote for it in its log",

@@ -135,13 +135,12 @@ impl Writes {
         let places = 0..self.reachable.len().min(CANDIDATES_MAX);
         let possible = places.filter(|&place| is_possible(&self.reachable[place]));
         let best = possible.min_by_key(|&place| rank(&self.reachable[place]));
-        let best = match best {
-            Some(best) => &mut self.reachable[best],
-            None => {
-                let first = self.idle.front().filter(|write| is_possible(write)).copied()?;
-                self.idle.pop_front();
-                self.reachable.push_mut(first)
-            }
+        let best = if let Some(best) = best {
+            &mut self.reachable[best]
+        } else {
+            let first = self.idle.front().filter(|write| is_possible(write)).copied()?;
+            self.idle.pop_front();
+            self.reachable.push_mut(first)
         };
         *best = best.with(joining, blocks);
         debug_assert!(index(best.source) <= key.ops.len());

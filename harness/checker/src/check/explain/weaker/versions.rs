@@ -110,13 +110,12 @@ fn of_list(key: &KeyOps) -> Option<Versions> {
             touch.saw = Some(Version::try_from(list.len() - start.len()).ok()?);
         } else if let Some(token) = op.appends().filter(|_| op.may_count()) {
             let version = version.get_mut(index(token))?;
-            let made = match *version {
-                Some(made) => made,
-                None => {
-                    let made = next(&makers)?;
-                    makers.push(None);
-                    *version.insert(made)
-                }
+            let made = if let Some(made) = *version {
+                made
+            } else {
+                let made = next(&makers)?;
+                makers.push(None);
+                *version.insert(made)
             };
             if makers[index(made)].replace(number).is_some() || start.contains(&token) {
                 return None;
