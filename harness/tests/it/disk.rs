@@ -195,6 +195,13 @@ fn what_an_fsync_failed_to_write_is_seen_and_not_kept_unless_it_is_written_again
     expected[3 * 4096..].fill(0);
     assert!(bench.content("a") == expected);
     assert_eq!(bench.lose_power(Survival::Nothing, 2), disk::Loss::default());
+    // What the next fsync would have had to write is lost with its page.
+    disk.trouble(Trouble::Fail { operation: Operation::Sync, once: true });
+    bench.run(&(write('d', 0) + "sync a")).unwrap_err();
+    disk.relieve();
+    bench.run("printf e | dd of=a bs=1 seek=9 conv=notrunc 2> /dev/null").unwrap();
+    assert_eq!(bench.lose_power(Survival::Nothing, 3).lost_bytes, 4096);
+    assert!(bench.content("a") == expected);
 }
 
 #[test]
