@@ -10,6 +10,7 @@ use history_checker::results::{Core, Results, Verdict, Violation};
 use indicatif::HumanCount;
 
 use crate::record::Record;
+use crate::report::amount;
 
 /// Width of wrapped text where there is no terminal to say it, characters.
 const COLUMNS: u16 = 110;
@@ -153,7 +154,7 @@ fn faults(record: &Record) -> String {
         if fault.installed == 0 {
             return format!("{kind} skipped");
         }
-        let proof = format!("{} {}", HumanCount(fault.proof), fault.unit);
+        let proof = amount(fault.proof, &fault.unit);
         match fault.installed.saturating_sub(fault.bit) {
             0 => format!("{kind} {} ({proof})", fault.bit),
             all if all == fault.installed => format!("{kind} {all} without proof"),

@@ -23,6 +23,7 @@ pub use self::link_fault::LinkFault;
 pub use self::moment::{Moment, UnknownMoment};
 
 use self::attack::{Attack, Scope};
+use self::moment::{Cue, Deed};
 use self::schedule::{Planned, Schedule};
 use crate::cluster::{Cluster, Error, Event, NodeId, Recorder, Status, View};
 
@@ -64,6 +65,8 @@ pub struct Nemesis {
     recorder: Arc<dyn Recorder>,
     /// Faults that have begun and not ended: what [`Nemesis::heal_all`] must undo if [`Nemesis::run`] was cancelled.
     active: Mutex<BTreeMap<u64, Active>>,
+    /// What is being done so that a moment comes: each with its end, as it will be recorded.
+    deeds: Mutex<BTreeMap<u64, (Kind, Fault)>>,
     /// Nodes whose disks were damaged.
     damaged: Mutex<BTreeSet<NodeId>>,
     next: AtomicU64,
@@ -85,6 +88,7 @@ impl Nemesis {
             cluster,
             recorder,
             active: Mutex::default(),
+            deeds: Mutex::default(),
             damaged: Mutex::default(),
             next: AtomicU64::new(1),
             has_changed_members: AtomicBool::new(false),
@@ -116,6 +120,10 @@ impl Nemesis {
         let active: Vec<u64> = self.active().keys().copied().collect();
         for fault in active {
             self.end(fault).await;
+        }
+        let deeds: Vec<u64> = self.deeds().keys().copied().collect();
+        for deed in deeds {
+            self.end_deed(deed, 0);
         }
         self.cluster.restore().await?;
         if self.has_changed_members.load(Ordering::Relaxed)
@@ -166,23 +174,24 @@ impl Nemesis {
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
         let Some(moment) = planned.moment else {
-            return self.inflict_now(planned, schedule, stop).await;
+            return self.inflict_now(planned, schedule, self.number(), stop).await;
         };
         if moment == Moment::MemberChange {
             self.has_changed_members.store(true, Ordering::Relaxed);
         }
-        let mut rng = StdRng::seed_from_u64(planned.seed);
+        let (first, fault) = (self.number(), self.number());
         let came = tokio::select! {
-            came = moment::bring_about(moment, &self.cluster, &mut rng) => came,
-            () = stopped(stop) => return false,
+            came = self.bring_about(moment, planned, first, fault) => came,
+            () = stopped(stop) => {
+                self.end_deed(first, 0);
+                return false;
+            }
         };
-        if !matches!(came, Ok(Some(_))) {
-            let why = came.err().map(|why| format!(": {why}")).unwrap_or_default();
-            let missed = format!("the moment {moment} did not come{why}");
-            self.record_skipped(planned.kind, self.number(), &missed);
+        if let Err(why) = came {
+            self.record_skipped(planned.kind, fault, &why);
             return false;
         }
-        let bit = self.inflict_now(planned, schedule, stop).await;
+        let bit = self.inflict_now(planned, schedule, fault, stop).await;
         if moment == Moment::MemberChange {
             // Otherwise every such moment would cost a member.
             let changes = AtomicU64::new(0);
@@ -194,18 +203,57 @@ impl Nemesis {
         bit
     }
 
+    /// Waits for the moment of `fault`, and does what leads to it, which is a fault itself: `first`. An error if it did not
+    /// come.
+    async fn bring_about(
+        &self,
+        moment: Moment,
+        planned: &Planned,
+        first: u64,
+        fault: u64,
+    ) -> Result<(), String> {
+        let missed = |why: String| format!("the moment {moment} did not come{why}");
+        let mut rng = StdRng::seed_from_u64(planned.seed);
+        let cue = Cue::choose(moment, &self.cluster, &mut rng);
+        let cue = cue.ok_or_else(|| missed(": nobody leads".to_owned()))?;
+        let Some(Deed { kind, nodes, text, unit }) = cue.deed(&self.cluster) else {
+            let came =
+                cue.bring_about(&self.cluster).await.map_err(|why| missed(format!(": {why}")));
+            return came?.about.map(drop).ok_or_else(|| missed(String::new()));
+        };
+        let deed = Fault { fault: first, nodes, text, ..Fault::default() };
+        let (phase, outcome) = ("start".to_owned(), "installed".to_owned());
+        self.record(kind, Fault { phase, outcome, leads_to: Some(fault), ..deed.clone() });
+        let (phase, unit) = ("stop".to_owned(), unit.to_owned());
+        self.deeds().insert(first, (kind, Fault { phase, unit, ..deed }));
+        let came = cue.bring_about(&self.cluster).await;
+        self.end_deed(first, came.as_ref().map_or(0, |came| came.done));
+        came.map_err(|why| missed(format!(": {why}")))?
+            .about
+            .map(drop)
+            .ok_or_else(|| missed(String::new()))
+    }
+
+    /// What was done so that a moment comes is over, if it had begun.
+    fn end_deed(&self, deed: u64, proof: u64) {
+        let ended = self.deeds().remove(&deed);
+        if let Some((kind, stop)) = ended {
+            self.record(kind, Fault { proof, ..stop });
+        }
+    }
+
     /// One fault, from its start to its end. Whether it bit.
     async fn inflict_now(
         &self,
         planned: &Planned,
         schedule: &Schedule,
+        fault: u64,
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
         let leader = tokio::select! {
             leader = self.leader() => leader,
             () = stopped(stop) => return false,
         };
-        let fault = self.number();
         if planned.kind.is_damage() {
             let recovered = tokio::select! {
                 recovered = self.recovered() => recovered,
@@ -343,6 +391,7 @@ impl Nemesis {
             proof,
             unit: attack.unit().to_owned(),
             plan: None,
+            leads_to: None,
         };
         self.record(kind, stop);
         proof
@@ -354,6 +403,10 @@ impl Nemesis {
 
     fn active(&self) -> MutexGuard<'_, BTreeMap<u64, Active>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deeds(&self) -> MutexGuard<'_, BTreeMap<u64, (Kind, Fault)>> {
+        self.deeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn damaged(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {

@@ -13,7 +13,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use tokio::time::sleep;
 
-use super::course::Running;
+use super::course::{Course, Running};
+use super::kill;
+use super::kind::Kind;
 use super::members::{await_successor, operator};
 use crate::cluster::wait::wait_for;
 use crate::cluster::{Cluster, Network, NodeId, Status};
@@ -138,7 +140,9 @@ pub(super) async fn kill_at_moments(
     }
     loop {
         let moment = *moments.choose(&mut rng).unwrap_or(&Moment::Snapshot);
-        if let Some(victim) = bring_about(moment, cluster, &mut rng).await? {
+        if let Some(cue) = Cue::choose(moment, cluster, &mut rng)
+            && let Some(victim) = cue.bring_about(cluster).await?.about
+        {
             let killed = cluster.kill(victim).await.map_err(|error| error.to_string())?;
             running.did(u64::from(killed));
             cluster.start_node(victim).await.map_err(|error| error.to_string())?;
@@ -147,56 +151,136 @@ pub(super) async fn kill_at_moments(
     }
 }
 
-/// Waits for such a moment, having done what leads to it; the node that it is about, if it came.
-pub(super) async fn bring_about(
+/// How a moment is to come.
+#[derive(Clone, Debug)]
+pub(super) struct Cue {
     moment: Moment,
-    cluster: &Cluster,
-    rng: &mut StdRng,
-) -> Result<Option<NodeId>, String> {
-    let up = cluster.view().borrow().with_status(Status::Up);
-    let Some((leader, term)) = cluster.leader_hint() else { return Ok(None) };
-    let followers: Vec<NodeId> = up.iter().copied().filter(|node| *node != leader).collect();
-    let Some(&follower) = followers.choose(rng) else { return Ok(None) };
-    let amid = Duration::from_micros(rng.random_range(0..AMID_US_MAX));
-    let operator = operator(cluster)?;
-    match moment {
-        Moment::Snapshot => {
-            tokio::select! {
-                _ = operator.snapshot_all() => {}
-                () = sleep(amid) => {}
+    leader: NodeId,
+    term: u64,
+    follower: NodeId,
+    /// The node that a snapshot or the messages are about.
+    either: NodeId,
+    /// How long a wish is let go on.
+    amid: Duration,
+    /// Messages to let pass.
+    many: u64,
+}
+
+/// Something that is done to the cluster so that a moment comes: a fault of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Deed {
+    pub(super) kind: Kind,
+    pub(super) nodes: Vec<NodeId>,
+    pub(super) text: String,
+    pub(super) unit: &'static str,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Came {
+    /// The node that the moment is about, if it came.
+    pub(super) about: Option<NodeId>,
+    /// How much of what leads to it is known to have been done, in the deed's unit.
+    pub(super) done: u64,
+}
+
+impl Cue {
+    /// None if nobody leads, or nobody follows.
+    pub(super) fn choose(moment: Moment, cluster: &Cluster, rng: &mut StdRng) -> Option<Cue> {
+        let up = cluster.view().borrow().with_status(Status::Up);
+        let (leader, term) = cluster.leader_hint()?;
+        let followers: Vec<NodeId> = up.iter().copied().filter(|node| *node != leader).collect();
+        let &follower = followers.choose(rng)?;
+        let amid = Duration::from_micros(rng.random_range(0..AMID_US_MAX));
+        let either = if moment == Moment::Snapshot {
+            *up.choose(rng)?
+        } else if rng.random() {
+            leader
+        } else {
+            follower
+        };
+        let many = rng.random_range(1..=MESSAGES_MAX);
+        Some(Cue { moment, leader, term, follower, either, amid, many })
+    }
+
+    /// What is done, unless to wait is enough.
+    pub(super) fn deed(&self, cluster: &Cluster) -> Option<Deed> {
+        let &Cue { moment, leader, follower, .. } = self;
+        let course = |course: Course, nodes: Vec<NodeId>, text: String| Deed {
+            kind: Kind::Course(course),
+            nodes,
+            text,
+            unit: course.unit(),
+        };
+        let deed = match moment {
+            Moment::NewLeader => {
+                course(Course::Transfer, vec![leader], format!("transfer from n{leader} (leader)"))
             }
-            Ok(up.choose(rng).copied())
-        }
-        Moment::MemberChange => {
-            tokio::select! {
-                _ = operator.change_members(MemberChange::Remove(follower)) => {}
-                () = sleep(amid) => {}
+            Moment::FirstAck => Deed {
+                kind: Kind::Kill,
+                nodes: vec![leader],
+                text: format!("kill n{leader} (leader)"),
+                unit: kill::UNIT,
+            },
+            Moment::Snapshot => course(
+                Course::Snapshot,
+                cluster.nodes().collect(),
+                "snapshots of all nodes".to_owned(),
+            ),
+            Moment::MemberChange => {
+                course(Course::SwapMember, vec![follower], format!("remove member n{follower}"))
             }
-            Ok(Some(leader))
-        }
-        Moment::NewLeader => {
-            operator.transfer_leadership(None).await.map_err(|error| error.to_string())?;
-            let Ok((successor, _)) = await_successor(cluster, term).await else { return Ok(None) };
-            Ok(Some(successor))
-        }
-        Moment::FirstAck => {
-            cluster.kill(leader).await.map_err(|error| error.to_string())?;
-            cluster.start_node(leader).await.map_err(|error| error.to_string())?;
-            let Ok((successor, _)) = await_successor(cluster, term).await else { return Ok(None) };
-            let acknowledged = operator.put(KEY, "first").await;
-            Ok(acknowledged.is_ok().then_some(successor))
-        }
-        Moment::NthMessage => {
-            let many = rng.random_range(1..=MESSAGES_MAX);
-            let link = cluster.link(leader, follower);
-            let before = link.traffic();
-            let passed = async || match link.traffic().since(before).lines {
-                lines if lines >= many => Ok(()),
-                lines => Err(lines),
-            };
-            let passed = wait_for("messages to pass", PATIENCE, passed).await;
-            let either = if rng.random() { leader } else { follower };
-            Ok(passed.is_ok().then_some(either))
+            Moment::NthMessage => return None,
+        };
+        Some(Deed { text: format!("{} for the moment {moment}", deed.text), ..deed })
+    }
+
+    /// Does what leads to the moment, and waits for it.
+    pub(super) async fn bring_about(&self, cluster: &Cluster) -> Result<Came, String> {
+        let &Cue { moment, leader, term, follower, either, amid, many } = self;
+        let operator = operator(cluster)?;
+        let about = |about, done| Ok(Came { about, done });
+        match moment {
+            Moment::Snapshot => {
+                let written = tokio::select! {
+                    written = operator.snapshot_all() => written,
+                    () = sleep(amid) => Vec::new(),
+                };
+                let written = written.iter().filter(|snapshot| snapshot.index.is_ok()).count();
+                about(Some(either), u64::try_from(written).unwrap_or(u64::MAX))
+            }
+            Moment::MemberChange => {
+                let changed = tokio::select! {
+                    changed = operator.change_members(MemberChange::Remove(follower)) => changed.is_ok(),
+                    () = sleep(amid) => false,
+                };
+                about(Some(leader), u64::from(changed))
+            }
+            Moment::NewLeader => {
+                operator.transfer_leadership(None).await.map_err(|error| error.to_string())?;
+                let successor = await_successor(cluster, term).await.ok();
+                about(successor.map(|(node, _)| node), 1)
+            }
+            Moment::FirstAck => {
+                let killed = cluster.kill(leader).await.map_err(|error| error.to_string())?;
+                cluster.start_node(leader).await.map_err(|error| error.to_string())?;
+                let done = u64::from(killed);
+                let Ok((successor, _)) = await_successor(cluster, term).await else {
+                    return about(None, done);
+                };
+                let acknowledged = operator.put(KEY, "first").await;
+                about(acknowledged.is_ok().then_some(successor), done)
+            }
+            Moment::NthMessage => {
+                let link = cluster.link(leader, follower);
+                let before = link.traffic();
+                let passed = async || match link.traffic().since(before).lines {
+                    lines if lines >= many => Ok(()),
+                    lines => Err(lines),
+                };
+                let passed = wait_for("messages to pass", PATIENCE, passed).await;
+                about(passed.is_ok().then_some(either), 0)
+            }
         }
     }
 }

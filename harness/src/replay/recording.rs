@@ -105,7 +105,8 @@ fn faults(history: &History) -> anyhow::Result<Vec<Planned>> {
     let mut faults = Vec::new();
     for (position, event) in events.iter().enumerate().filter(|(_, event)| is_nemesis(event)) {
         let fault: Fault = serde_json::from_value(event.value.clone())?;
-        if fault.phase != "start" || fault.outcome.starts_with("skipped") {
+        let is_part = fault.leads_to.is_some();
+        if fault.phase != "start" || fault.outcome.starts_with("skipped") || is_part {
             continue;
         }
         let [kind] = Kind::select(&event.f)?[..] else {

@@ -32,6 +32,8 @@ mod violation;
 mod waterfall;
 mod words;
 
+pub(crate) use self::words::amount;
+
 pub use junit::{RunSummary, junit};
 
 /// The name of the report in a result directory.

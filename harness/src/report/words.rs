@@ -61,7 +61,7 @@ pub(super) fn plural(n: u64, one: &str, many: &str) -> String {
 }
 
 /// A figure with its unit, which is given in the plural: `2 processes killed`, `1 process killed`, `1 ms stopped`.
-pub(super) fn amount(n: u64, unit: &str) -> String {
+pub(crate) fn amount(n: u64, unit: &str) -> String {
     let (noun, rest) = unit.split_once(' ').map_or((unit, ""), |(noun, rest)| (noun, rest));
     let one = match noun.strip_suffix("es").filter(|stem| stem.ends_with("ss")) {
         Some(stem) => stem,

@@ -141,14 +141,30 @@ fn faults_wait_for_moments_and_the_history_says_which() {
     let history = fs::read_to_string(directory.join("history.jsonl")).unwrap();
     let lines: Vec<Value> =
         history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let begun = |line: &&Value| line["value"]["outcome"] == "installed";
-    let waited: Vec<_> =
-        lines.iter().filter(begun).map(|line| line["value"]["plan"]["moment"].clone()).collect();
-    assert!(!waited.is_empty() && waited.iter().all(Value::is_string), "{waited:?}");
-    for line in lines.iter().filter(begun) {
-        let moment = format!(" at {}", line["value"]["plan"]["moment"].as_str().unwrap());
-        assert!(line["value"]["text"].as_str().unwrap().ends_with(&moment), "{line}");
+    // What was done so that the moments came is a fault of its own, and over before the fault that waited.
+    let begun = lines.iter().filter(|line| line["value"]["outcome"] == "installed");
+    let (deeds, faults): (Vec<&Value>, Vec<&Value>) =
+        begun.partition(|line| line["value"]["leads_to"].is_u64());
+    assert!(!deeds.is_empty() && !faults.is_empty());
+    for line in &faults {
+        let moment = line["value"]["plan"]["moment"].as_str().unwrap();
+        assert!(line["value"]["text"].as_str().unwrap().ends_with(&format!(" at {moment}")));
+        let leads = |deed: &&&Value| deed["value"]["leads_to"] == line["value"]["fault"];
+        assert_eq!(deeds.iter().filter(leads).count(), usize::from(moment != "nth-message"));
     }
+    for deed in &deeds {
+        assert!(deed["value"]["plan"].is_null(), "{deed}");
+        let place = |is: &dyn Fn(&Value) -> bool| lines.iter().position(is);
+        let end = place(&|line| {
+            line["value"]["phase"] == "stop" && line["value"]["fault"] == deed["value"]["fault"]
+        });
+        let waiting = place(&|line| line["value"]["fault"] == deed["value"]["leads_to"]);
+        assert!(waiting.is_none_or(|waiting| end.unwrap() < waiting), "{deed}");
+    }
+    // They come again with the faults that wait for them, and not by themselves.
+    let mut replay = harness();
+    replay.args(["replay", "--times", "1"]).arg(&directory).arg("--raftd").arg(raftd());
+    replay.arg("--results").arg(results.path().join("again")).assert().code(0);
 }
 
 #[test]

@@ -223,6 +223,9 @@ pub struct Fault {
     /// At start: what its targets were chosen by, for whoever wants it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<FaultPlan>,
+    /// At start: the fault that waits for the moment which this one is to bring about. It is part of that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leads_to: Option<u64>,
 }
 
 /// What a fault's targets were chosen by.
