@@ -524,6 +524,7 @@ impl Drop for Process {
         if !self.reaped && killpg(self.pid, Signal::SIGKILL).is_ok() {
             self.let_go();
             drop(self.child.wait());
+            self.forget_shared_time();
         }
     }
 }
