@@ -1,6 +1,6 @@
 //! The operations of one object, with their values as numbers: what every check per key works on.
 //!
-//! An operation takes 72 bytes here, whatever its format was; a value's text is kept once for each key.
+//! An operation takes 64 bytes here, whatever its format was; a value's text is kept once for each key.
 
 use crate::history::Outcome;
 use crate::model::Model;
@@ -56,6 +56,9 @@ pub struct Op {
     /// Claimed place in a total order of effects (a log index); 0 if none is claimed.
     pub log_index: u64,
 }
+
+// There are millions of them.
+const _: () = assert!(size_of::<Op>() == 64);
 
 /// What an operation asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

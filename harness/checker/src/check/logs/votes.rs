@@ -62,7 +62,7 @@ impl OfTerm<'_> {
         (reaches_back && !self.cluster.damaged(node)).then_some(log)
     }
 
-    /// Whether a node certainly did not vote for another.
+    /// Whether a node certainly did not vote for the candidate.
     fn refused(&self, node: u64, candidate: u64) -> bool {
         let has_voted = |log: &NodeLog| {
             log.votes.iter().any(|vote| (vote.term, vote.node) == (self.term, candidate))
